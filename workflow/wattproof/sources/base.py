@@ -1,0 +1,124 @@
+"""What every instrument offers to the recorder, and nothing about how it is scheduled.
+
+A new instrument is one file in this folder (meters: in ``meters/``) with a class that has the
+methods of `Source`, plus one line in the registry of ``sources/__init__.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+
+class Status(StrEnum):
+    """Outcome of one read. Anything but OK has no value: never 0, never a repeated value."""
+
+    OK = "ok"
+    NOT_SUPPORTED = "not_supported"
+    NO_PERMISSION = "no_permission"
+    DEVICE_LOST = "device_lost"
+    TIMEOUT = "timeout"
+    GARBLED = "garbled"
+    OVERRANGE = "overrange"
+    NOT_A_NUMBER = "not_a_number"
+    MISSING = "missing"
+    ERROR = "error"
+
+
+class Pacing(StrEnum):
+    """How the recorder drives a source."""
+
+    DEADLINE = "deadline"
+    """Absolute deadlines, one read each `Source.period_s`."""
+    PAUSE = "pause"
+    """Sleep `Source.period_s`, then read (EA-HAS-Bench's way; drifts by design)."""
+    STREAM = "stream"
+    """The device sends by itself; `Source.read` blocks until data or its own time-out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One series of a source; the fields are those of table ``channels``.
+
+    Attributes:
+        name: Unique inside the source, e.g. ``gpu0.power_instant``, ``node.ac``.
+        unit: W, J, %, bytes, Hz, C.
+        kind: power, energy (cumulative), utilisation, memory, clock, temperature, load, limit.
+        device: GPU UUID, meter serial, package name.
+        slot: Index of the slot for channels of a GPU.
+        period_s: Expected time between *new* values; None if unknown.
+        averaging_s: The value is the mean of this many seconds before its stamp; 0 = instant.
+        clock: "device" if samples carry the device's own time stamps that must be aligned.
+        accuracy_reading: Limit of error as a share of the reading (0.0007 = 0.07 %).
+        accuracy_range_w: Limit of error from the range, in watts.
+        quantum: Smallest step of the value, in `unit`.
+        wrap: A counter returns to 0 at this value, in `unit`.
+        identity: What a reader must know: what the call means on this generation, field ids …
+    """
+
+    name: str
+    unit: str
+    kind: str
+    device: str
+    slot: int | None = None
+    period_s: float | None = None
+    averaging_s: float = 0.0
+    clock: str = "host"
+    accuracy_reading: float | None = None
+    accuracy_range_w: float | None = None
+    quantum: float | None = None
+    wrap: float | None = None
+    identity: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Identity of an opened source: model, serial, driver … and its channels."""
+
+    identity: dict[str, Any]
+    channels: tuple[Channel, ...]
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One value of one channel.
+
+    Attributes:
+        channel: Name of the channel.
+        value: In the channel's unit; None unless the status is OK.
+        status: Outcome.
+        device_ns: The device's own stamp of the value, if it gives one.
+    """
+
+    channel: str
+    value: float | None
+    status: Status = Status.OK
+    device_ns: int | None = None
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An instrument.
+
+    `open` raises `WattproofError` with one clear sentence when the instrument is absent or not
+    permitted. `read` never raises for a failed measurement: it returns a `Reading` with a status.
+    """
+
+    name: str
+    pacing: Pacing
+    period_s: float
+
+    def open(self) -> Description:
+        """Connect, identify the device, and say which channels will be read."""
+        ...
+
+    def read(self) -> Sequence[Reading]:
+        """Take one reading of every channel that is due (or what the stream has delivered)."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device. Must be safe to call twice and after a failed `open`."""
+        ...
