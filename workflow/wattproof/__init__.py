@@ -1,0 +1,1 @@
+"""wattproof: measure the energy of machine-learning runs honestly, prove it, publish it."""

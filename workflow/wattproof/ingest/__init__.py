@@ -1,0 +1,1 @@
+"""Readers of recordings that others made: one file per foreign format."""

@@ -1,0 +1,1 @@
+"""Figures, scorecard and the report page."""

@@ -1,0 +1,1 @@
+"""Instruments: one file each, all with the interface of `wattproof.sources.base.Source`."""

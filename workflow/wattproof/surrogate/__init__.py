@@ -1,0 +1,1 @@
+"""Surrogates of accuracy, energy and time."""

@@ -1,0 +1,1 @@
+"""Networks, data sets, training loops and calibration loads."""

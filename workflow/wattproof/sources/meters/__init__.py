@@ -1,0 +1,1 @@
+"""External power meters: one file per instrument family."""
