@@ -290,6 +290,16 @@ TABLES: dict[str, TableSchema] = {
             ),
         ),
         TableSchema(
+            "utilisation",
+            "epoch window × GPU",
+            (
+                _c("window_id", STRING, "window"),
+                _c("slot", I32, "slot of the GPU"),
+                _c("utilisation_percent", F64, "mean; share of time with a kernel running", True),
+                _c("memory_utilisation_percent", F64, "mean; share of time memory was busy", True),
+            ),
+        ),
+        TableSchema(
             "agreement",
             "source × reference × level × setting × quantity",
             (

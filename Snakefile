@@ -1,0 +1,88 @@
+"""wattproof: from an empty machine to a report on the energy of a training campaign.
+
+snakemake                                             the demo campaign (config/config.yaml)
+snakemake --configfile config/campaigns/mine.yaml     another campaign
+snakemake --profile slurm                             on a cluster
+snakemake results/demo/tables/agreement.parquet       one table
+"""
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from wattproof import config as campaign_config
+from wattproof import plan, preflight
+from wattproof.errors import WattproofError
+
+min_version("9.9")
+
+ROOT = Path(workflow.basedir)
+
+# A --configfile replaces the demo campaign; it is not merged into it.
+if not workflow.config_settings.configfiles:
+
+    configfile: str(ROOT / "config" / "config.yaml")
+
+
+CONFIG_FILE = ", ".join(
+    str(path) for path in workflow.config_settings.configfiles or ["config/config.yaml"]
+)
+
+try:
+    CONFIG = campaign_config.validate(
+        config,
+        campaign_config.load_schema(ROOT / "config" / "schema" / "campaign.schema.json"),
+        CONFIG_FILE,
+    )
+    preflight.check(CONFIG, CONFIG_FILE)
+    PLAN = plan.by_recording(plan.make_plan(CONFIG))
+except WattproofError as error:
+    sys.stderr.write(f"wattproof: {error}\n")
+    sys.exit(1)
+
+CAMPAIGN = CONFIG["campaign"]
+SIMULATED = CONFIG["node"]["kind"] == "virtual"
+RESULTS = campaign_config.campaign_dir(CONFIG)
+RECORDINGS = list(PLAN)
+TRAININGS = [r for r, rows in PLAN.items() if any(row.config for row in rows)]
+
+
+wildcard_constraints:
+    recording="|".join(RECORDINGS),
+
+
+def recorded(table):
+    """Paths of one table of all recordings."""
+    return expand(f"{RESULTS}/recordings/{{recording}}/{table}.parquet", recording=RECORDINGS)
+
+
+report: "workflow/report/workflow.rst"
+
+
+localrules:
+    all,
+    audit,
+
+
+rule all:
+    input:
+        f"{RESULTS}/report.html",
+
+
+include: "workflow/rules/plan.smk"
+include: "workflow/rules/recording.smk"
+include: "workflow/rules/align.smk"
+include: "workflow/rules/integrate.smk"
+include: "workflow/rules/assess.smk"
+include: "workflow/rules/calibrate.smk"
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/fit.smk"
+include: "workflow/rules/benchmark.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/ingest.smk"
+
+
+rule audit:
+    input:
+        rules.ingest.output,

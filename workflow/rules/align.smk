@@ -1,0 +1,20 @@
+"""Stage align: the clock of every source against the recording's clock."""
+
+
+rule align:
+    input:
+        samples=f"{RESULTS}/recordings/{{recording}}/samples.parquet",
+        channels=f"{RESULTS}/recordings/{{recording}}/channels.parquet",
+        marks=f"{RESULTS}/recordings/{{recording}}/marks.parquet",
+    output:
+        f"{RESULTS}/recordings/{{recording}}/clocks.parquet",
+    params:
+        settings={"min_confidence": CONFIG["analysis"]["min_confidence"]},
+    log:
+        f"{RESULTS}/logs/align/{{recording}}.log",
+    benchmark:
+        f"{RESULTS}/timings/align/{{recording}}.tsv"
+    conda:
+        "../../envs/workflow.yaml"
+    script:
+        "../scripts/align.py"

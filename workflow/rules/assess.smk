@@ -1,0 +1,23 @@
+"""Stage assess: which source can be trusted, and how much of the GPU the space uses."""
+
+
+rule assess:
+    input:
+        energy=recorded("energy"),
+        channels=recorded("channels"),
+        utilisation=recorded("utilisation"),
+    output:
+        agreement=f"{RESULTS}/tables/agreement.parquet",
+        usage=f"{RESULTS}/tables/usage.parquet",
+    params:
+        settings={
+            key: CONFIG["analysis"][key] for key in ("min_samples", "alpha", "off_socket")
+        },
+    log:
+        f"{RESULTS}/logs/assess.log",
+    benchmark:
+        f"{RESULTS}/timings/assess.tsv"
+    conda:
+        "../../envs/workflow.yaml"
+    script:
+        "../scripts/assess.py"

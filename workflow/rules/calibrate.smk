@@ -1,0 +1,21 @@
+"""Stage calibrate: rules that turn cheap channels into node energy, with held-out errors."""
+
+
+rule calibrate:
+    input:
+        energy=recorded("energy"),
+        channels=recorded("channels"),
+    output:
+        calibration=f"{RESULTS}/tables/calibration.parquet",
+        estimates=f"{RESULTS}/tables/estimates.parquet",
+        agreement=f"{RESULTS}/tables/estimator_agreement.parquet",
+    params:
+        settings={"alpha": CONFIG["analysis"]["alpha"]},
+    log:
+        f"{RESULTS}/logs/calibrate.log",
+    benchmark:
+        f"{RESULTS}/timings/calibrate.tsv"
+    conda:
+        "../../envs/workflow.yaml"
+    script:
+        "../scripts/calibrate.py"

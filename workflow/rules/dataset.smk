@@ -1,0 +1,22 @@
+"""Stage dataset: one row a run, one row an epoch, with the energies by every estimator."""
+
+
+rule dataset:
+    input:
+        plan=f"{RESULTS}/tables/plan.parquet",
+        estimates=f"{RESULTS}/tables/estimates.parquet",
+        runs=recorded("runs"),
+        windows=recorded("windows"),
+        marks=recorded("marks"),
+        energy=recorded("energy"),
+    output:
+        dataset=f"{RESULTS}/tables/dataset.parquet",
+        curves=f"{RESULTS}/tables/curves.parquet",
+    log:
+        f"{RESULTS}/logs/dataset.log",
+    benchmark:
+        f"{RESULTS}/timings/dataset.tsv"
+    conda:
+        "../../envs/workflow.yaml"
+    script:
+        "../scripts/dataset.py"

@@ -1,0 +1,26 @@
+"""Stage integrate: the energy of every window by every channel."""
+
+
+rule integrate:
+    input:
+        samples=f"{RESULTS}/recordings/{{recording}}/samples.parquet",
+        channels=f"{RESULTS}/recordings/{{recording}}/channels.parquet",
+        marks=f"{RESULTS}/recordings/{{recording}}/marks.parquet",
+        runs=f"{RESULTS}/recordings/{{recording}}/runs.parquet",
+        clocks=f"{RESULTS}/recordings/{{recording}}/clocks.parquet",
+    output:
+        windows=f"{RESULTS}/recordings/{{recording}}/windows.parquet",
+        energy=f"{RESULTS}/recordings/{{recording}}/energy.parquet",
+        utilisation=f"{RESULTS}/recordings/{{recording}}/utilisation.parquet",
+    params:
+        settings={
+            key: CONFIG["analysis"][key] for key in ("min_samples", "min_coverage", "max_gap_s")
+        },
+    log:
+        f"{RESULTS}/logs/integrate/{{recording}}.log",
+    benchmark:
+        f"{RESULTS}/timings/integrate/{{recording}}.tsv"
+    conda:
+        "../../envs/workflow.yaml"
+    script:
+        "../scripts/integrate.py"

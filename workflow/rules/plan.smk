@@ -1,0 +1,21 @@
+"""Stage plan: which runs are trained, in which recordings."""
+
+
+rule plan:
+    output:
+        f"{RESULTS}/tables/plan.parquet",
+    params:
+        campaign=CAMPAIGN,
+        simulated=SIMULATED,
+        config={
+            key: CONFIG[key]
+            for key in ("plan", "space", "training", "calibration", "node", "sources")
+        },
+    log:
+        f"{RESULTS}/logs/plan.log",
+    benchmark:
+        f"{RESULTS}/timings/plan.tsv"
+    conda:
+        "../../envs/workflow.yaml"
+    script:
+        "../scripts/plan.py"

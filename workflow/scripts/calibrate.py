@@ -1,0 +1,14 @@
+"""Rule calibrate: node energy from cheap channels, with held-out errors."""
+
+from wattproof import calibration, offsocket, rule, tables
+
+with rule.logged(snakemake):
+    energy = tables.read_frame(snakemake.input.energy, "energy")
+    channels = tables.read_frame(snakemake.input.channels, "channels")
+    found = calibration.calibrate(
+        energy, channels, offsocket.fit(energy), snakemake.params.settings
+    )
+    meta = tables.merge_meta(snakemake.input.energy)
+    tables.write(found.table, "calibration", snakemake.output.calibration, meta)
+    tables.write(found.estimates, "estimates", snakemake.output.estimates, meta)
+    tables.write(found.agreement, "agreement", snakemake.output.agreement, meta)

@@ -1,0 +1,14 @@
+"""Rule dataset: one row a run, one row an epoch."""
+
+from wattproof import dataset, rule, tables
+
+with rule.logged(snakemake) as log:
+    inputs = {
+        name: tables.read_frame(snakemake.input[name], name)
+        for name in ("plan", "runs", "windows", "marks", "energy", "estimates")
+    }
+    runs, curves = dataset.build(**inputs, settings={})
+    meta = tables.merge_meta(snakemake.input.energy)
+    tables.write(runs, "dataset", snakemake.output.dataset, meta)
+    tables.write(curves, "curves", snakemake.output.curves, meta)
+    log.info("%d runs, %d epochs", len(runs), len(curves))

@@ -1,0 +1,15 @@
+"""Rule fit: surrogates and their scores on held-out networks."""
+
+from pathlib import Path
+
+from wattproof import rule, surrogate, tables
+
+with rule.logged(snakemake):
+    scores = surrogate.fit(
+        tables.read_frame(snakemake.input.dataset, "dataset"),
+        tables.read_frame(snakemake.input.curves, "curves"),
+        snakemake.params.settings,
+        Path(snakemake.output.models),
+    )
+    meta = tables.read_meta(snakemake.input.dataset)
+    tables.write(scores, "scores", snakemake.output.scores, meta)

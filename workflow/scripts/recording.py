@@ -1,0 +1,31 @@
+"""Rule recording: train what is left while every instrument samples, then seal the tables."""
+
+import sys
+from pathlib import Path
+
+from wattproof import plan, rule, session, tables
+
+name = snakemake.wildcards.recording
+
+
+def tell(line: str) -> None:
+    """Show progress; the terminal may be gone, the log file is not."""
+    log.info(line)
+    try:
+        sys.stderr.write(f"[{name}] {line}\n")
+    except OSError:
+        pass
+
+
+with rule.logged(snakemake) as log:
+    config = snakemake.params.measurement
+    rows = plan.read_rows(tables.read(snakemake.input.plan, "plan"), name)
+    paths = session.Paths(Path(snakemake.params.raw), Path(snakemake.params.truth))
+    session.record(name, rows, config, paths, tell)
+    sealed, about = session.seal(name, rows, paths)
+    meta = rule.meta(config["campaign"], **about)
+    for table, rows_of_table in sealed.items():
+        tables.write(rows_of_table, table, snakemake.output[table], meta)
+    for row in sealed["runs"].to_pylist():
+        if row["status"] != "ok":
+            tell(f"run {row['run_id']} failed: {row['reason']}")

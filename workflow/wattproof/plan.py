@@ -1,0 +1,190 @@
+"""The plan: which runs a campaign trains, in which recordings, and when a run must be done anew.
+
+The plan is a pure function of the configuration, so the workflow knows every job without running
+anything, and adding runs to a campaign keeps the old ones (`plan.runs` only appends).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from wattproof import space
+from wattproof.config import Config
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TRAINING_VERSION = 1
+"""Raised when the training code changes what a run does: then finished runs no longer count."""
+
+CALIBRATION = "calibration"
+SYNC_S = 6.0
+"""Length of the synchronisation pattern: 24 chips of 0.25 s (`training.loads`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """One run to do; the fields are the columns of table ``plan``.
+
+    Attributes:
+        config: Configuration of a training; empty for a calibration load.
+        spec: What the training process needs (`wattproof.training`), without paths and slot.
+    """
+
+    run_id: str
+    setting: str
+    recording: str
+    position: int
+    network_key: str | None
+    seed: int
+    spec: dict[str, Any]
+    digest: str
+    config: dict[str, Any]
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the row of table ``plan``, with configuration columns."""
+        row = asdict(self)
+        row["spec"] = json.dumps(self.spec, sort_keys=True)
+        row.pop("config")
+        return row | {f"config_{key}": value for key, value in self.config.items()}
+
+
+def fingerprint(content: Any) -> str:
+    """Return a short digest of anything that JSON can hold, independent of key order."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _measurement(config: Config) -> dict[str, Any]:
+    """What a run is measured with: another node or other instruments make it another run."""
+    return {"version": TRAINING_VERSION, "node": config["node"], "sources": config["sources"]}
+
+
+def _load_row(config: Config, recording: str, position: int, load: str, seconds: float) -> PlanRow:
+    spec: dict[str, Any] = {
+        "kind": "load",
+        "setting": CALIBRATION,
+        "load": load,
+        "seconds": seconds,
+        "seed": config["plan"]["seed"] + position,
+        "training": config["training"],
+    }
+    digest = fingerprint({**spec, "training": None, "measurement": _measurement(config)})
+    run_id = f"{recording}-{position:02d}-{load}-{digest[:8]}"
+    return PlanRow(
+        run_id,
+        CALIBRATION,
+        recording,
+        position,
+        None,
+        spec["seed"],
+        {**spec, "run_id": run_id},
+        digest,
+        {},
+    )
+
+
+def _train_row(
+    config: Config, recording: str, position: int, index: int, chosen: dict[str, Any], seed: int
+) -> PlanRow:
+    setting = config["plan"]["setting"]
+    training = config["training"]
+    # Where the files lie and how long a run may take do not change what it is.
+    recipe = {k: v for k, v in training.items() if k not in ("data_dir", "time_limit_s")}
+    spec: dict[str, Any] = {
+        "kind": "train",
+        "setting": setting,
+        "space": config["space"],
+        "config": chosen,
+        "seed": seed,
+        "training": training,
+    }
+    digest = fingerprint({**spec, "training": recipe, "measurement": _measurement(config)})
+    network = space.get(config["space"]).realise(chosen, resolution=training["image_size"])
+    run_id = f"{setting}-{index:05d}-{digest[:8]}"
+    return PlanRow(
+        run_id,
+        setting,
+        recording,
+        position,
+        network.key,
+        seed,
+        {**spec, "run_id": run_id},
+        digest,
+        chosen,
+    )
+
+
+def _preamble(config: Config, recording: str) -> list[PlanRow]:
+    """Loads at the start of each recording: the clock pattern, then an idle window."""
+    rows: list[PlanRow] = []
+    calibration = config["calibration"]
+    if calibration["sync"]:
+        rows.append(_load_row(config, recording, 0, "sync", SYNC_S))
+    if calibration["idle_s"] > 0:
+        rows.append(_load_row(config, recording, len(rows), "idle", calibration["idle_s"]))
+    return rows
+
+
+def make_plan(config: Config) -> list[PlanRow]:
+    """Return every run of a campaign, in order.
+
+    Args:
+        config: A complete campaign (`wattproof.config.validate`).
+
+    Returns:
+        Rows in the order of recordings and of positions inside them. The first recording holds
+        the calibration loads, repeated in rotated order so that drift does not side with one.
+    """
+    rows: list[PlanRow] = []
+    calibration, plan = config["calibration"], config["plan"]
+    loads = calibration["loads"]
+    if loads and calibration["repeats"]:
+        recording = f"{CALIBRATION}-000"
+        rows += _preamble(config, recording)
+        for repeat in range(calibration["repeats"]):
+            shift = repeat % len(loads)
+            for load in loads[shift:] + loads[:shift]:
+                rows.append(_load_row(config, recording, len(rows), load, calibration["load_s"]))
+    configs = space.get(config["space"]).sample(plan["runs"], plan["seed"])
+    jobs = [(chosen, 0) for chosen in configs]
+    jobs += [(chosen, 1) for chosen in configs[: plan["replicates"]]]
+    size = plan["runs_per_recording"]
+    for start in range(0, len(jobs), size):
+        recording = f"{plan['setting']}-{start // size:03d}"
+        first = _preamble(config, recording)
+        rows += first
+        for offset, (chosen, seed) in enumerate(jobs[start : start + size]):
+            rows.append(
+                _train_row(config, recording, len(first) + offset, start + offset, chosen, seed)
+            )
+    return rows
+
+
+def read_rows(table: pa.Table, recording: str) -> list[PlanRow]:
+    """Return the rows of one recording from a ``plan`` table, in order."""
+    names = [field.name for field in fields(PlanRow) if field.name not in ("spec", "config")]
+    found: list[PlanRow] = []
+    for row in table.to_pylist():
+        if row["recording"] == recording:
+            spec = json.loads(row["spec"])
+            values = {name: row[name] for name in names}
+            found.append(PlanRow(**values, spec=spec, config=spec.get("config", {})))
+    return sorted(found, key=lambda row: row.position)
+
+
+def by_recording(rows: Iterable[PlanRow]) -> dict[str, list[PlanRow]]:
+    """Group the plan by recording, in plan order."""
+    groups: dict[str, list[PlanRow]] = {}
+    for row in rows:
+        groups.setdefault(row.recording, []).append(row)
+    return groups
+
+
+def recording_digest(rows: Iterable[PlanRow]) -> str:
+    """Digest of all that a recording must hold: a change makes its rule run again."""
+    return fingerprint([(row.run_id, row.digest) for row in rows])

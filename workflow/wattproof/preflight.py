@@ -1,0 +1,42 @@
+"""Checks of a campaign that a JSON schema cannot make, before any job starts."""
+
+from __future__ import annotations
+
+from wattproof import space
+from wattproof.config import Config
+from wattproof.errors import WattproofError, did_you_mean
+from wattproof.sources import meters
+from wattproof.training import datasets
+
+
+def check(config: Config, file: str) -> None:
+    """Check that everything a campaign names is there.
+
+    Args:
+        config: A complete campaign.
+        file: Name of the campaign file, for messages.
+
+    Raises:
+        WattproofError: One sentence with file, key and remedy.
+    """
+    if config["space"] not in space.names():
+        raise WattproofError(
+            f"{file}: key 'space' names an unknown search space '{config['space']}'."
+            f"{did_you_mean(config['space'], space.names())}"
+        )
+    meter = config["sources"].get("meter")
+    if meter is not None and meter["driver"] not in meters.names():
+        raise WattproofError(
+            f"{file}: key 'sources.meter.driver' names an unknown meter '{meter['driver']}'."
+            f"{did_you_mean(meter['driver'], meters.names())}"
+        )
+    if meter is not None and meter["port"] == "auto" and config["node"]["kind"] == "real":
+        raise WattproofError(
+            f"{file}: key 'sources.meter.port' is 'auto', which only the virtual node can answer; "
+            "give the serial port of your meter, e.g. /dev/ttyUSB0."
+        )
+    training = config["training"]
+    try:
+        datasets.check(training["dataset"], training["data_dir"], training["train_images"])
+    except WattproofError as error:
+        raise WattproofError(f"{file}: key 'training.dataset': {error}") from error
