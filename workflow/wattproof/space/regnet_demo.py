@@ -18,7 +18,7 @@ class RegNetDemo(GridSpace):
     name = "regnet_demo"
     architecture: Axes = {
         "depth": (2, 3, 4, 5),
-        "w_0": (8, 16, 24),
+        "w_0": (16, 24, 32),
         # Decimals as integer/10, so that 1.7 is the float that a user types.
         "w_a": tuple(2.0 * i for i in range(1, 13)),
         "w_m": tuple(i / 10 for i in range(15, 31)),

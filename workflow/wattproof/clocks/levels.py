@@ -1,0 +1,155 @@
+"""Levels to compare: which channels, at which instants their values really stand, on one grid."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from wattproof.clocks.frames import BoolArray, F64Array, Int64Array, floats, good, int64
+from wattproof.units import NS_PER_S, s_to_ns
+
+HOLDING_SHARE = 0.2
+"""A sensor whose value repeats in more than this share of reads holds it between updates."""
+
+GAP_PERIODS = 5
+"""Grid points further than this many sample periods from their neighbours carry no level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """A power series whose stamps are the centres of what the values cover.
+
+    Attributes:
+        t_ns: Strictly increasing instants, int64.
+        value: Watts.
+        period_s: Typical time between values.
+    """
+
+    t_ns: Int64Array
+    value: F64Array
+    period_s: float
+
+
+def typical_period_s(t_ns: Int64Array) -> float:
+    """Median distance of stamps in seconds; NaN for fewer than two."""
+    return float(np.median(np.diff(t_ns))) / NS_PER_S if len(t_ns) > 1 else float("nan")
+
+
+def held_updates(t_ns: Int64Array, value: F64Array) -> tuple[Int64Array, F64Array]:
+    """Turn reads of a sensor that holds its value into points at its updates.
+
+    NVML's instant power changes each 100 ms whatever the polling rate, so a read is up to 100 ms
+    old. The update happened between the last read with the old value and the first with the new
+    one: its midpoint is unbiased. A value held longer than 1.5 update periods was constant, so
+    its last read is kept as a point too. Series that do not hold are returned as they are.
+    """
+    if len(t_ns) < 3:
+        return t_ns, value
+    fresh = np.flatnonzero(np.diff(value) != 0) + 1
+    if len(fresh) < 2 or 1 - len(fresh) / (len(value) - 1) <= HOLDING_SHARE:
+        return t_ns, value
+    changed = t_ns[fresh - 1] + (t_ns[fresh] - t_ns[fresh - 1]) // 2
+    update_ns = np.median(np.diff(changed))
+    until = t_ns[np.append(fresh[1:] - 1, len(t_ns) - 1)]
+    long = until - changed > 1.5 * update_ns
+    t = np.concatenate((changed, until[long]))
+    v = np.concatenate((value[fresh], value[fresh][long]))
+    order = np.argsort(t, kind="stable")
+    return t[order], v[order]
+
+
+def _increasing(t_ns: Int64Array, value: F64Array) -> tuple[Int64Array, F64Array]:
+    order = np.argsort(t_ns, kind="stable")
+    t, v = t_ns[order], value[order]
+    keep = np.diff(t, prepend=t[:1] - 1) > 0
+    return t[keep], v[keep]
+
+
+def from_power(t_ns: Int64Array, value: F64Array, averaging_s: float) -> Levels:
+    """Levels of a power channel; a mean over `averaging_s` stands in the middle of it."""
+    t, v = held_updates(*_increasing(t_ns, value))
+    return Levels(t - s_to_ns(averaging_s / 2), v, typical_period_s(t))
+
+
+def from_counter(t_ns: Int64Array, value: F64Array) -> Levels:
+    """Levels of a cumulative energy channel: its rate, in the middle between two reads.
+
+    Steps backwards (wrap, reset) carry no level.
+    """
+    t, v = _increasing(t_ns, value)
+    dt, dv = np.diff(t), np.diff(v)
+    keep = dv >= 0
+    middle = (t[:-1] + dt // 2)[keep]
+    return Levels(middle, dv[keep] / (dt[keep] / NS_PER_S), typical_period_s(t))
+
+
+def host_series(samples: pd.DataFrame, kind: str, averaging_s: float) -> Levels | None:
+    """Levels of one channel on the host's clock; None if it has fewer than two good samples."""
+    samples = samples[good(samples)]
+    if len(samples) < 2:
+        return None
+    start, _ = int64(samples, "start_ns")
+    end, _ = int64(samples, "end_ns")
+    middle = start + (end - start) // 2
+    value = floats(samples, "value")
+    return (
+        from_counter(middle, value) if kind == "energy" else from_power(middle, value, averaging_s)
+    )
+
+
+def pick_reference(channels: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return candidates to compare with, best first: (source, its channels to be summed).
+
+    Instant GPU power moves fastest and with the training; then any other GPU power, the rate of
+    GPU counters, and last the rate of RAPL packages. Channels of one source are summed.
+    """
+    host = channels[channels["clock"] == "host"]
+    wanted = (
+        ("gpu*.power_instant", "power"),
+        ("gpu*.power_average", "power"),
+        ("gpu*.power*", "power"),
+        ("gpu*.energy", "energy"),
+        ("cpu*.package", "energy"),
+    )
+    found: list[tuple[str, pd.DataFrame]] = []
+    for pattern, kind in wanted:
+        hits = host[
+            [
+                fnmatch.fnmatchcase(name, pattern) and k == kind
+                for name, k in zip(host["channel"], host["kind"], strict=True)
+            ]
+        ]
+        # Series of *one* name are summed: instant and average power are not added up.
+        for (source, _), part in hits.groupby(
+            ["source", hits["channel"].str.split(".").str[-1]], sort=True
+        ):
+            found.append((str(source), part))
+    return found
+
+
+def to_grid(levels: Levels, start_ns: int, count: int, step_ns: int) -> tuple[F64Array, BoolArray]:
+    """Interpolate levels on a grid.
+
+    Returns:
+        Values (count,) and a mask that is false outside the series and inside holes longer than
+        `GAP_PERIODS` periods.
+    """
+    grid = np.arange(count, dtype=np.int64) * step_ns
+    t = levels.t_ns - start_ns
+    if len(t) < 2:
+        return np.zeros(count), np.zeros(count, dtype=bool)
+    value = np.interp(grid, t, levels.value)
+    after = np.searchsorted(t, grid, side="right")
+    inside = (after > 0) & (after < len(t))
+    index = np.clip(after, 1, len(t) - 1)
+    hole = (t[index] - t[index - 1]) > GAP_PERIODS * levels.period_s * NS_PER_S
+    return value, inside & ~hole
+
+
+def spread_w(levels: Levels) -> float:
+    """Distance of the 5 % and 95 % quantiles: how much the levels vary, in watts."""
+    low, high = np.quantile(levels.value, (0.05, 0.95))
+    return float(high - low)

@@ -1,0 +1,149 @@
+"""Telling the virtual node what the workload does at each moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from wattproof.space.regnet import Complexity
+from wattproof.units import NS_PER_S
+
+STEP_INTERVAL_NS = NS_PER_S // 100
+"""Steps are published at most this often; the simulated sensors see nothing faster."""
+
+IDLE = "idle"
+PHASES = ("input", "train", "eval")
+
+
+class Load(Protocol):
+    """Levels of one phase, each 0 to 1 (`wattproof.virtual.load`)."""
+
+    @property
+    def gpu_compute(self) -> float:
+        """Share of the GPU's arithmetic."""
+        ...
+
+    @property
+    def gpu_memory(self) -> float:
+        """Share of the GPU's memory bandwidth."""
+        ...
+
+    @property
+    def cpu_load(self) -> float:
+        """Share of the node's CPU."""
+        ...
+
+    @property
+    def dram_load(self) -> float:
+        """Share of the node's memory bandwidth."""
+        ...
+
+
+class Writer(Protocol):
+    """Where levels are published: `wattproof.virtual.activity.ActivityWriter`."""
+
+    def publish(
+        self,
+        slot: int,
+        kind: str,
+        gpu_compute: float = 0.0,
+        gpu_memory: float = 0.0,
+        cpu_load: float = 0.0,
+        dram_load: float = 0.0,
+    ) -> None:
+        """Set the levels of a slot until its next publication."""
+        ...
+
+
+class Activity:
+    """Publishes the levels of one slot; does nothing on a real node (`writer` None).
+
+    Args:
+        writer: Where to publish.
+        slot: Index of the slot.
+        loads: Levels of each phase of a training.
+    """
+
+    def __init__(
+        self, writer: Writer | None, slot: int, loads: Mapping[str, Load] | None = None
+    ) -> None:
+        self._writer = writer
+        self._slot = slot
+        self._loads = loads or {}
+        self._step_ns: int | None = None
+
+    def step_due(self) -> bool:
+        """Whether the phases inside this training step are worth publishing."""
+        if self._writer is None:
+            return False
+        now_ns = time.monotonic_ns()
+        if self._step_ns is not None and now_ns - self._step_ns < STEP_INTERVAL_NS:
+            return False
+        self._step_ns = now_ns
+        return True
+
+    def phase(self, name: str) -> None:
+        """Publish the levels of phase "input", "train" or "eval"."""
+        if self._writer is not None:
+            load = self._loads[name]
+            self.levels(name, load.gpu_compute, load.gpu_memory, load.cpu_load, load.dram_load)
+
+    def levels(
+        self,
+        kind: str,
+        gpu_compute: float = 0.0,
+        gpu_memory: float = 0.0,
+        cpu_load: float = 0.0,
+        dram_load: float = 0.0,
+    ) -> None:
+        """Publish levels (each 0 to 1) under a name."""
+        if self._writer is not None:
+            self._writer.publish(
+                self._slot,
+                kind,
+                gpu_compute=gpu_compute,
+                gpu_memory=gpu_memory,
+                cpu_load=cpu_load,
+                dram_load=dram_load,
+            )
+
+    def idle(self) -> None:
+        """Publish that nothing is going on."""
+        self.levels(IDLE)
+
+
+def open_writer(path: str | None) -> Writer | None:
+    """Open the virtual node's activity file; None on a real node."""
+    if path is None:
+        return None
+    from wattproof.virtual.activity import ActivityWriter
+
+    writer: Writer = ActivityWriter(path)
+    return writer
+
+
+def virtual_loads(
+    complexity: Complexity, batch_size: int, eval_batch_size: int, resolution: int
+) -> dict[str, Load]:
+    """Levels of each phase of a training on the virtual node's GPU.
+
+    Args:
+        complexity: Costs of the network for one image.
+        batch_size: Images of a training step.
+        eval_batch_size: Images of an evaluation step.
+        resolution: Height and width of the images, in pixels.
+    """
+    from wattproof.virtual.load import training_load
+
+    loads: dict[str, Load] = {}
+    for phase in PHASES:
+        loads[phase] = training_load(
+            macs=complexity.macs,
+            params=complexity.params,
+            activations=complexity.activations,
+            batch_size=eval_batch_size if phase == "eval" else batch_size,
+            phase=phase,
+            resolution=resolution,
+        )
+    return loads

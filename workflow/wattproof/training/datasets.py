@@ -1,0 +1,310 @@
+"""Data sets: are they there, and loading them with training, validation and test apart.
+
+The split is fixed: it depends on the data set alone, never on the seed of a run. A new data set is
+one `DataSet` in `_DATA_SETS`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wattproof.errors import WattproofError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Images = NDArray[np.float32]
+    Labels = NDArray[np.int64]
+
+SPLIT_SEED = 20250515
+DEBIAN_FASHION_MNIST = Path("/usr/share/dataset-fashion-mnist")
+MIN_EVAL_IMAGES = 250
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of one part of a data set.
+
+    Attributes:
+        images: Shape (n, 1, side, side), one grey channel, standardised with the training part.
+        labels: Shape (n,), 0-based classes.
+    """
+
+    images: Images
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set, split. No image is in two parts.
+
+    Attributes:
+        train: What is learnt from.
+        validation: What configurations are compared on.
+        test: Looked at once, at the end of a run.
+        classes: Number of classes.
+        flip: Whether mirroring an image keeps its class.
+    """
+
+    train: Part
+    validation: Part
+    test: Part
+    classes: int
+    flip: bool
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Where a data set comes from.
+
+    Attributes:
+        classes: Number of classes.
+        flip: Whether mirroring an image keeps its class.
+        total: Images in all files.
+        largest_train: Training images that leave validation and test what they need.
+        validation: Images of the validation part.
+        test: Images of the test part.
+        present: Raises `WattproofError` if the data are not there; cheap.
+        read: Returns images (n, height, width), 0 to 1, and labels; the last `test` ones are an
+            official test part if `official_test`.
+        official_test: Whether the test part is given by the data set.
+    """
+
+    classes: int
+    flip: bool
+    total: int
+    validation: int
+    test: int
+    present: Callable[[str | None], None]
+    read: Callable[[str | None], tuple[Images, Labels]]
+    official_test: bool
+
+    @property
+    def largest_train(self) -> int:
+        """Training images that are left beside the validation and test parts."""
+        return self.total - self.validation - self.test
+
+
+def names() -> list[str]:
+    """Names of all data sets."""
+    return sorted(_DATA_SETS)
+
+
+def check(name: str, data_dir: str | None = None, train_images: int | None = None) -> None:
+    """Check that a data set is there and large enough, without loading it.
+
+    Args:
+        name: Name of the data set.
+        data_dir: Folder of its files; None = where Debian puts them.
+        train_images: Training images wanted; None = do not check.
+
+    Raises:
+        WattproofError: Unknown data set, missing package or file, or too few images.
+    """
+    data_set = _get(name)
+    data_set.present(data_dir)
+    if train_images is not None and not 1 <= train_images <= data_set.largest_train:
+        raise WattproofError(
+            f"Data set '{name}' cannot give {train_images} training images: validation and test "
+            f"are kept apart; set training.train_images to at most {data_set.largest_train}."
+        )
+
+
+def load(
+    name: str,
+    data_dir: str | None = None,
+    image_size: int = 32,
+    train_images: int = 1024,
+    seed: int = SPLIT_SEED,
+) -> Data:
+    """Load a data set, scaled and split.
+
+    Validation and test parts are cut to half the training images (at least 250), so that
+    evaluating a short training does not take longer than the training.
+
+    Args:
+        name: Name of the data set.
+        data_dir: Folder of its files; None = where Debian puts them.
+        image_size: Height and width to scale the images to, in pixels.
+        train_images: Images of the training part.
+        seed: Of the split. Not the seed of a run: all runs must share one split.
+
+    Raises:
+        WattproofError: See `check`.
+    """
+    import numpy as np
+
+    check(name, data_dir, train_images)
+    data_set = _get(name)
+    images, labels = data_set.read(data_dir)
+    movable = data_set.total - data_set.test if data_set.official_test else data_set.total
+    order = np.random.default_rng(seed).permutation(movable)
+    # Test first, validation second: both stay the same whatever the number of training images.
+    test = order[: data_set.test]
+    rest = order[data_set.test :]
+    if data_set.official_test:
+        test, rest = np.arange(movable, data_set.total), order
+    validation, pool = rest[: data_set.validation], rest[data_set.validation :]
+    few = max(MIN_EVAL_IMAGES, train_images // 2)
+    chosen = (pool[:train_images], validation[:few], test[:few])
+    mean, deviation = images[chosen[0]].mean(), images[chosen[0]].std()
+
+    def part(indices: NDArray[np.int64]) -> Part:
+        scaled = resize((images[indices] - mean) / deviation, image_size)
+        return Part(images=scaled[:, None], labels=labels[indices])
+
+    train, val, held_out = map(part, chosen)
+    return Data(train, val, held_out, classes=data_set.classes, flip=data_set.flip)
+
+
+def resize(images: Images, side: int) -> Images:
+    """Scale square images bilinearly, pixel centres aligned as in ``align_corners=False``.
+
+    Args:
+        images: Shape (n, height, width).
+        side: New height and width, in pixels.
+
+    Returns:
+        Shape (n, side, side), float32.
+    """
+    import numpy as np
+
+    def weights(old: int) -> Images:
+        centre = np.clip((np.arange(side) + 0.5) * old / side - 0.5, 0, old - 1)
+        low = np.floor(centre).astype(int)
+        high = np.minimum(low + 1, old - 1)
+        matrix = np.zeros((side, old))
+        np.add.at(matrix, (np.arange(side), low), 1 - (centre - low))
+        np.add.at(matrix, (np.arange(side), high), centre - low)
+        return matrix.astype(np.float32)
+
+    rows, columns = weights(images.shape[1]), weights(images.shape[2])
+    scaled: Images = np.einsum("ri,nij,cj->nrc", rows, images, columns, optimize=True)
+    return np.ascontiguousarray(scaled, dtype=np.float32)
+
+
+def _get(name: str) -> DataSet:
+    if name not in _DATA_SETS:
+        raise WattproofError(
+            f"There is no data set '{name}'.{did_you_mean(name, _DATA_SETS)} "
+            "Correct the key 'training.dataset'."
+        )
+    return _DATA_SETS[name]
+
+
+def _digits_present(_data_dir: str | None) -> None:
+    if find_spec("sklearn") is None:
+        raise WattproofError(
+            "Data set 'digits' comes with scikit-learn, which is not installed; "
+            "run pip install 'wattproof[train]'."
+        )
+
+
+def _read_digits(_data_dir: str | None) -> tuple[Images, Labels]:
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return (digits.images / 16.0).astype(np.float32), digits.target.astype(np.int64)
+
+
+_IDX_FILES = {
+    "train-images-idx3-ubyte.gz": (2051, 60_000),
+    "train-labels-idx1-ubyte.gz": (2049, 60_000),
+    "t10k-images-idx3-ubyte.gz": (2051, 10_000),
+    "t10k-labels-idx1-ubyte.gz": (2049, 10_000),
+}
+"""Files of Fashion-MNIST with the magic number of their format and their number of entries."""
+
+
+def _idx_dir(data_dir: str | None) -> Path:
+    return DEBIAN_FASHION_MNIST if data_dir is None else Path(data_dir)
+
+
+def _fashion_present(data_dir: str | None) -> None:
+    for file, (magic, count) in _IDX_FILES.items():
+        path = _idx_dir(data_dir) / file
+        if not path.is_file():
+            raise WattproofError(
+                f"Data set 'fashion_mnist' needs {path}, which does not exist; run "
+                "apt install dataset-fashion-mnist, or set training.data_dir to its folder."
+            )
+        try:
+            with gzip.open(path) as stream:
+                head = struct.unpack(">II", stream.read(8))
+        except (OSError, EOFError, struct.error) as error:
+            raise _damaged(path) from error
+        if head != (magic, count):
+            raise _damaged(path)
+
+
+def _damaged(path: Path) -> WattproofError:
+    return WattproofError(
+        f"{path} is not a file of Fashion-MNIST, or it is damaged; run "
+        "apt install --reinstall dataset-fashion-mnist, or set training.data_dir to another folder."
+    )
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read a gzipped IDX file of bytes (format: Y. LeCun's MNIST page).
+
+    Returns:
+        Images (n, height, width) or labels (n,).
+
+    Raises:
+        WattproofError: The file is damaged.
+    """
+    import numpy as np
+
+    try:
+        with gzip.open(path) as stream:
+            content = stream.read()
+        dimensions = content[3]
+        shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    except (OSError, EOFError, IndexError, struct.error) as error:
+        raise _damaged(path) from error
+    values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * dimensions)
+    if content[:3] != b"\0\0\x08" or values.size != math.prod(shape):
+        raise _damaged(path)
+    return values.reshape(shape)
+
+
+def _read_fashion(data_dir: str | None) -> tuple[Images, Labels]:
+    import numpy as np
+
+    train_x, train_y, test_x, test_y = (read_idx(_idx_dir(data_dir) / f) for f in _IDX_FILES)
+    images = np.concatenate([train_x, test_x]).astype(np.float32) / 255
+    return images, np.concatenate([train_y, test_y]).astype(np.int64)
+
+
+_DATA_SETS = {
+    # A fifth each for validation and test: 360 of 1,797.
+    "digits": DataSet(
+        classes=10,
+        flip=False,
+        total=1_797,
+        validation=360,
+        test=360,
+        present=_digits_present,
+        read=_read_digits,
+        official_test=False,
+    ),
+    "fashion_mnist": DataSet(
+        classes=10,
+        flip=True,
+        total=70_000,
+        validation=10_000,
+        test=10_000,
+        present=_fashion_present,
+        read=_read_fashion,
+        official_test=True,
+    ),
+}

@@ -1,0 +1,39 @@
+"""Learning-rate schedules of EA-HAS-Bench (``ea_has_bench.md``, section 6). No torch."""
+
+from __future__ import annotations
+
+import math
+
+from wattproof.errors import WattproofError, did_you_mean
+
+FLOOR = 1e-6
+"""The schedule ends near this share of the base learning rate (m in the paper's code)."""
+
+POLICIES = ("cos", "exp", "lin")
+
+
+def learning_rate(policy: str, base: float, epoch: int, epochs: int) -> float:
+    """Learning rate of an epoch; constant within it.
+
+    Args:
+        policy: "cos": (1−m)·½(1+cos(πe/E))+m; "lin": (1−m)(1−e/E)+m; "exp": m^(e/E).
+        base: Learning rate of the first epoch.
+        epoch: 0-based epoch e.
+        epochs: All epochs E of the run.
+
+    Raises:
+        WattproofError: There is no such policy.
+    """
+    share = epoch / epochs
+    if policy == "cos":
+        factor = (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * share)) + FLOOR
+    elif policy == "lin":
+        factor = (1 - FLOOR) * (1 - share) + FLOOR
+    elif policy == "exp":
+        factor = FLOOR**share
+    else:
+        raise WattproofError(
+            f"There is no learning-rate policy '{policy}'.{did_you_mean(policy, POLICIES)} "
+            "Correct the configuration."
+        )
+    return factor * base
