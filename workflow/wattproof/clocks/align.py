@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from wattproof import tables
 from wattproof.clocks import arrival
-from wattproof.clocks.frames import as_frame, floats, good, groups, int64
+from wattproof.clocks.frames import as_frame, floats, good, groups, int64, records
 from wattproof.clocks.levels import (
     Levels,
     from_counter,
@@ -33,13 +33,15 @@ DEFAULTS: dict[str, float] = {
     "max_offset_s": 5.0,
     "max_residual_s": 0.1,
     "min_duration_s": 5.0,
+    "min_unmarked_s": 20.0,
     "grid_s": 0.02,
 }
 """Settings of `align`; keys given by a campaign (``analysis``) take their place.
 
 ``min_confidence``: weaker alignments are refused. ``max_offset_s``: range of lags around what
 arrival stamps suggest. ``max_residual_s``: largest scatter of local offsets. ``min_duration_s``:
-shortest common stretch. ``grid_s``: step of the common grid.
+shortest common stretch, and ``min_unmarked_s`` without a synchronisation pattern in it (a few
+self-similar epochs match at any lag by whole epochs). ``grid_s``: step of the common grid.
 """
 
 SAME_CLOCK = "same_clock"
@@ -94,9 +96,11 @@ def _references(
     found = []
     for source, part in pick_reference(channels):
         series = []
-        for item in part.itertuples(index=False):
-            rows = samples.get((item.source, item.channel))
-            levels = host_series(rows, item.kind, item.averaging_s) if rows is not None else None
+        for item in records(part):
+            rows = samples.get((source, item["channel"]))
+            if rows is None:
+                continue
+            levels = host_series(rows, item["kind"], item["averaging_s"])
             if levels is not None and len(levels.t_ns) >= 2:
                 series.append(levels)
         if series:
@@ -121,8 +125,8 @@ def _align_source(
     if (own["kind"] == "power").any():
         own = own[own["kind"] == "power"]
     parts = []
-    for item in own.itertuples(index=False):
-        rows = samples.get((source, item.channel))
+    for item in records(own):
+        rows = samples.get((source, item["channel"]))
         if rows is None:
             continue
         rows = rows[good(rows)]
@@ -136,10 +140,11 @@ def _align_source(
 
     _, stamp, end, _ = max(parts, key=lambda part: len(part[1]))
     duration_s = float(stamp[-1] - stamp[0]) / NS_PER_S
-    if duration_s < settings["min_duration_s"]:
+    least_s = settings["min_duration_s" if sync_ns else "min_unmarked_s"]
+    if duration_s < least_s:
         return refuse(
-            f"The recording of '{source}' lasts {duration_s:.1f} s; less than "
-            f"{settings['min_duration_s']:g} s cannot be aligned."
+            f"The recording of '{source}' lasts {duration_s:.1f} s; less than {least_s:g} s "
+            f"{'' if sync_ns else 'without a synchronisation pattern '}cannot be aligned."
         )
     prior = arrival.fit(stamp, end)
     if duration_s < MIN_DRIFT_SPAN_S and prior.drift_ppm:
@@ -150,8 +155,8 @@ def _align_source(
     for item, own_stamp, _, value in parts:
         t = device_to_mono(own_stamp, prior.offset_ns, prior.drift_ppm, prior.anchor_ns)
         device.append(
-            from_power(t, value, item.averaging_s)
-            if item.kind == "power"
+            from_power(t, value, item["averaging_s"])
+            if item["kind"] == "power"
             else from_counter(t, value)
         )
     if not _varies(device, sync_ns):
@@ -193,12 +198,12 @@ def _sync_windows(marks: pd.DataFrame) -> dict[tuple[Any, ...], list[tuple[int, 
     found: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
     begun: dict[tuple[Any, ...], int] = {}
     sync = marks[(marks["name"] == "sync").fillna(False).to_numpy(dtype=bool)]
-    for mark in sync.sort_values("mono_ns", kind="stable").itertuples(index=False):
-        key = (mark.recording, mark.session)
-        if mark.kind == "load_begin":
-            begun[key] = int(mark.mono_ns)
-        elif mark.kind == "load_end" and key in begun:
-            found.setdefault(key, []).append((begun.pop(key), int(mark.mono_ns)))
+    for mark in records(sync.sort_values("mono_ns", kind="stable")):
+        key = (mark["recording"], mark["session"])
+        if mark["kind"] == "load_begin":
+            begun[key] = int(mark["mono_ns"])
+        elif mark["kind"] == "load_end" and key in begun:
+            found.setdefault(key, []).append((begun.pop(key), int(mark["mono_ns"])))
     return found
 
 

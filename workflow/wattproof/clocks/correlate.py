@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import fft
@@ -21,6 +21,13 @@ dozen chips has side lobes of that size by chance."""
 NO_CONFIDENCE_RATIO = 1.0
 """A second peak as high as the best one leaves no confidence at all."""
 
+NO_EVIDENCE_Z, FULL_EVIDENCE_Z = 5.0, 7.0
+"""Strength of the peak in standard deviations of chance (`strength`): unrelated patterns of 24
+chips reach 5.4 as the best of 500 lags (in 500 simulated recordings), right matches 6 to 28."""
+
+MEMORY_S = 10.0
+"""Levels are taken to remember themselves this long: more than an epoch of the demo."""
+
 
 @dataclass(frozen=True, slots=True)
 class Peak:
@@ -32,6 +39,7 @@ class Peak:
         second: Largest correlation outside the main lobe (0 if none is positive).
         inside: False if the best lag lies on the border of the searched range.
         overlap: Grid points that both series cover at the best lag.
+        strength: Height in standard deviations of chance.
     """
 
     lag_s: float
@@ -39,6 +47,7 @@ class Peak:
     second: float
     inside: bool
     overlap: int
+    strength: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -47,11 +56,13 @@ class Peak:
 
     @property
     def confidence(self) -> float:
-        """Height of the peak times how clearly it stands out, 0 to 1."""
+        """Height of the peak × how clearly it stands out × how much evidence it has, 0 to 1."""
         if self.height <= 0 or not self.inside:
             return 0.0
         clear = (NO_CONFIDENCE_RATIO - self.ratio) / (NO_CONFIDENCE_RATIO - CLEAR_RATIO)
-        return float(np.clip(self.height, 0, 1) * np.clip(clear, 0, 1))
+        enough = (self.strength - NO_EVIDENCE_Z) / (FULL_EVIDENCE_Z - NO_EVIDENCE_Z)
+        parts = np.clip([self.height, clear, enough], 0, 1)
+        return float(np.prod(parts))
 
 
 def _moving_sum(values: F64Array, half: int) -> F64Array:
@@ -162,3 +173,52 @@ def find_peak(
         bend = before - 2 * height + after
         shift = float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) if bend < 0 else 0.0
     return Peak((best - middle + shift) * step_s, height, second, inside, int(overlap[best]))
+
+
+def effective_points(first: F64Array, second: F64Array, step_s: float) -> float:
+    """Number of independent pairs in two overlapping series (Bartlett's formula).
+
+    Two series that remember themselves correlate by chance as strongly as ``n / Σ ρ₁ρ₂``
+    independent ones; with ρ the autocorrelations. Few edges or repeated epochs make it small.
+    """
+    n = len(first)
+    size = fft.next_fast_len(2 * n, real=True)
+    memory = min(round(MEMORY_S / step_s), n - 1)
+    rho = []
+    for values in (first, second):
+        power = np.abs(fft.rfft(values, size)) ** 2
+        auto = fft.irfft(power, size)[: memory + 1]
+        if auto[0] <= 0:
+            return 0.0
+        rho.append(auto / auto[0])
+    return float(n / max(1.0, 1.0 + 2.0 * float(np.sum(rho[0][1:] * rho[1][1:]))))
+
+
+def strength(height: float, points: float) -> float:
+    """Correlation in standard deviations of chance, by Fisher's transform."""
+    if points <= 3:
+        return 0.0
+    return float(np.arctanh(min(height, 0.999)) * np.sqrt(points - 3))
+
+
+def with_strength(
+    peak: Peak,
+    first: F64Array,
+    first_valid: BoolArray,
+    second: F64Array,
+    second_valid: BoolArray,
+    step_s: float,
+) -> Peak:
+    """Return the peak with its strength, from the points that both series cover at its lag."""
+    lag = round(peak.lag_s / step_s)
+    n = len(first) - abs(lag)
+    a, b = max(-lag, 0), max(lag, 0)
+    both = first_valid[a : a + n] & second_valid[b : b + n]
+    where = np.flatnonzero(both)
+    if not len(where) or peak.height <= 0:
+        return peak
+    span = slice(where[0], where[-1] + 1)
+    left = np.where(both, first[a : a + n], 0.0)[span]
+    right = np.where(both, second[b : b + n], 0.0)[span]
+    points = effective_points(left, right, step_s) * float(both[span].mean())
+    return replace(peak, strength=strength(peak.height, points))

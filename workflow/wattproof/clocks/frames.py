@@ -51,17 +51,24 @@ def int64(frame: pd.DataFrame, column: str) -> tuple[Int64Array, BoolArray]:
         return np.zeros(len(series), dtype=np.int64), known
     if pd.api.types.is_float_dtype(series.dtype):
         raise WattproofError(
-            f"Column '{column}' holds nanoseconds as floating-point numbers, which loses precision; "
-            "read the table with wattproof.tables.read_frame, or use dtype 'Int64'."
+            f"Column '{column}' holds nanoseconds as floating-point numbers, which loses "
+            "precision; read the table with wattproof.tables.read_frame, or use dtype 'Int64'."
         )
-    if known.all():
-        return series.to_numpy(dtype=np.int64), known
-    return series.astype("Int64").fillna(0).to_numpy(dtype=np.int64), known
+    whole = series if known.all() else series.astype("Int64").fillna(0)
+    values: Int64Array = whole.to_numpy(dtype=np.int64)  # type: ignore[assignment]
+    return values, known
 
 
 def floats(frame: pd.DataFrame, column: str) -> F64Array:
     """Return a column as float64 with NaN where it is null."""
-    return frame[column].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+    series = frame[column].astype("Float64")
+    values: F64Array = series.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[assignment]
+    return values
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a small frame as dictionaries; integers stay integers."""
+    return frame.to_dict("records")  # type: ignore[return-value]
 
 
 def good(frame: pd.DataFrame) -> BoolArray:

@@ -9,7 +9,14 @@ import numpy as np
 from scipy import stats
 
 from wattproof.clocks.arrival import Prior
-from wattproof.clocks.correlate import Peak, correlation, find_peak, high_pass
+from wattproof.clocks.correlate import (
+    FULL_EVIDENCE_Z,
+    Peak,
+    correlation,
+    find_peak,
+    high_pass,
+    with_strength,
+)
 from wattproof.clocks.frames import BoolArray, F64Array
 from wattproof.clocks.levels import Levels, to_grid
 from wattproof.units import NS_PER_S, s_to_ns
@@ -101,7 +108,8 @@ def _global_peak(
         first, valid, grid.device, grid.device_valid, round(max_offset_s / grid.step_s)
     )
     needed = max(0.5 * np.count_nonzero(valid), min_overlap_s / grid.step_s)
-    return find_peak(r, overlap, grid.step_s, needed, lobe_s)
+    peak = find_peak(r, overlap, grid.step_s, needed, lobe_s)
+    return with_strength(peak, first, valid, grid.device, grid.device_valid, grid.step_s)
 
 
 def _local_offsets(
@@ -124,8 +132,8 @@ def _local_offsets(
 
     r = np.zeros((len(lags), len(starts)))
     energy = sums(grid.reference**2)
-    padded = np.concatenate((np.zeros(half), grid.device, np.zeros(half)))
-    padded_valid = np.concatenate((np.zeros(half), grid.device_valid, np.zeros(half)))
+    padded = np.pad(grid.device, half)
+    padded_valid = np.pad(grid.device_valid, half)
     for row in range(len(lags)):
         moved, covered = padded[row : row + n], padded_valid[row : row + n]
         scale = np.sqrt(sums(grid.reference**2 * covered) * sums(moved**2 * grid.reference_valid))
@@ -206,7 +214,8 @@ def match_levels(
         for begin, end in sync_ns:
             inside |= (instants >= begin - NS_PER_S // 2) & (instants < end + NS_PER_S // 2)
         peaks.append(inside)
-    peaks.append(every)
+    if not sync_ns or len(every) * step_s >= settings["min_unmarked_s"]:
+        peaks.append(every)
     found = [
         _global_peak(grid, where, settings["max_offset_s"], settings["min_duration_s"] / 2, lobe_s)
         for where in peaks
@@ -275,6 +284,11 @@ def _weak(peak: Peak, settings: dict[str, float]) -> Refusal:
         text = (
             "The levels repeat themselves: another lag fits nearly as well "
             f"({peak.second:.2f} against {peak.height:.2f}; {limit})."
+        )
+    elif peak.height >= settings["min_confidence"] and peak.strength < FULL_EVIDENCE_Z:
+        text = (
+            f"There are too few level changes to tell a match from chance (correlation "
+            f"{peak.height:.2f}, {peak.strength:.1f} standard deviations; {limit})."
         )
     else:
         text = f"The levels hardly resemble each other (correlation {peak.height:.2f}; {limit})."

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 from pandas.arrays import IntegerArray
 
-from wattproof.clocks.frames import Int64Array, as_frame, groups, int64
+from wattproof.clocks.frames import Int64Array, as_frame, groups, int64, records
 
 
 def device_to_mono(
@@ -54,18 +54,19 @@ def to_recording_time(
     if len(on_device) and len(frame):
         device, stamped = int64(frame, "device_ns")
         found = as_frame(clocks)
-        rows = {(r.recording, r.session, r.source): r for r in found.itertuples(index=False)}
+        rows = {(r["recording"], r["session"], r["source"]): r for r in records(found)}
         by_channel = groups(frame, ("recording", "session", "source", "channel"))
-        for item in on_device.itertuples(index=False):
-            where = by_channel.get((item.recording, item.session, item.source, item.channel))
+        for item in records(on_device):
+            source = (item["recording"], item["session"], item["source"])
+            where = by_channel.get((*source, item["channel"]))
             if where is None:
                 continue
-            row = rows.get((item.recording, item.session, item.source))
-            if row is None or not bool(row.accepted):
+            row = rows.get(source)
+            if row is None or not row["accepted"]:
                 unknown[where] = True
                 continue
             instants[where] = device_to_mono(
-                device[where], int(row.offset_ns), float(row.drift_ppm), int(row.anchor_ns)
+                device[where], int(row["offset_ns"]), float(row["drift_ppm"]), int(row["anchor_ns"])
             )
             unknown[where] = ~stamped[where]
     return pd.arrays.IntegerArray(instants, unknown)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from wattproof.errors import WattproofError
 from wattproof.space.regnet import Network
@@ -65,9 +65,9 @@ class GridSpace(ABC):
         training: Values of each parameter of the training.
     """
 
-    name: str
-    architecture: Axes
-    training: Axes
+    name: ClassVar[str]
+    architecture: ClassVar[Axes]
+    training: ClassVar[Axes]
 
     @abstractmethod
     def build(self, config: Mapping[str, Any], resolution: int, classes: int) -> Network | None:

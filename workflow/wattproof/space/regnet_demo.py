@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from wattproof.space.base import Axes, GridSpace
 from wattproof.space.regnet import Network, generate
@@ -16,7 +16,7 @@ class RegNetDemo(GridSpace):
     """Two-stage RegNets with stem width 8, and the recipe they are trained by."""
 
     name = "regnet_demo"
-    architecture: Axes = {
+    architecture: ClassVar[Axes] = {
         "depth": (2, 3, 4, 5),
         "w_0": (16, 24, 32),
         # Decimals as integer/10, so that 1.7 is the float that a user types.
@@ -24,7 +24,7 @@ class RegNetDemo(GridSpace):
         "w_m": tuple(i / 10 for i in range(15, 31)),
         "group_width": (1, 2, 4, 8),
     }
-    training: Axes = {
+    training: ClassVar[Axes] = {
         "lr": (0.001, 0.003, 0.01, 0.03, 0.1),
         "optimizer": ("sgd", "adam", "adamw"),
         "policy": ("cos", "lin", "exp"),

@@ -101,7 +101,7 @@ class Activity:
         if self._writer is not None:
             self._writer.publish(
                 self._slot,
-                kind,
+                kind=kind,
                 gpu_compute=gpu_compute,
                 gpu_memory=gpu_memory,
                 cpu_load=cpu_load,

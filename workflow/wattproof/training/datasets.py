@@ -6,16 +6,13 @@ one `DataSet` in `_DATA_SETS`.
 
 from __future__ import annotations
 
-import gzip
-import math
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wattproof.errors import WattproofError, did_you_mean
+from wattproof.training import fashion_mnist
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     Labels = NDArray[np.int64]
 
 SPLIT_SEED = 20250515
-DEBIAN_FASHION_MNIST = Path("/usr/share/dataset-fashion-mnist")
 MIN_EVAL_IMAGES = 250
 
 
@@ -69,7 +65,6 @@ class DataSet:
         classes: Number of classes.
         flip: Whether mirroring an image keeps its class.
         total: Images in all files.
-        largest_train: Training images that leave validation and test what they need.
         validation: Images of the validation part.
         test: Images of the test part.
         present: Raises `WattproofError` if the data are not there; cheap.
@@ -96,6 +91,15 @@ class DataSet:
 def names() -> list[str]:
     """Names of all data sets."""
     return sorted(_DATA_SETS)
+
+
+def classes(name: str) -> int:
+    """Number of classes of a data set.
+
+    Raises:
+        WattproofError: There is no such data set.
+    """
+    return _get(name).classes
 
 
 def check(name: str, data_dir: str | None = None, train_images: int | None = None) -> None:
@@ -145,14 +149,14 @@ def load(
     check(name, data_dir, train_images)
     data_set = _get(name)
     images, labels = data_set.read(data_dir)
-    movable = data_set.total - data_set.test if data_set.official_test else data_set.total
-    order = np.random.default_rng(seed).permutation(movable)
+    rng = np.random.default_rng(seed)
     # Test first, validation second: both stay the same whatever the number of training images.
-    test = order[: data_set.test]
-    rest = order[data_set.test :]
     if data_set.official_test:
-        test, rest = np.arange(movable, data_set.total), order
-    validation, pool = rest[: data_set.validation], rest[data_set.validation :]
+        movable = data_set.total - data_set.test
+        test, rest = np.arange(movable, data_set.total), rng.permutation(movable)
+    else:
+        test, rest = np.split(rng.permutation(data_set.total), [data_set.test])
+    validation, pool = np.split(rest, [data_set.validation])
     few = max(MIN_EVAL_IMAGES, train_images // 2)
     chosen = (pool[:train_images], validation[:few], test[:few])
     mean, deviation = images[chosen[0]].mean(), images[chosen[0]].std()
@@ -213,76 +217,8 @@ def _read_digits(_data_dir: str | None) -> tuple[Images, Labels]:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    return (digits.images / 16.0).astype(np.float32), digits.target.astype(np.int64)
-
-
-_IDX_FILES = {
-    "train-images-idx3-ubyte.gz": (2051, 60_000),
-    "train-labels-idx1-ubyte.gz": (2049, 60_000),
-    "t10k-images-idx3-ubyte.gz": (2051, 10_000),
-    "t10k-labels-idx1-ubyte.gz": (2049, 10_000),
-}
-"""Files of Fashion-MNIST with the magic number of their format and their number of entries."""
-
-
-def _idx_dir(data_dir: str | None) -> Path:
-    return DEBIAN_FASHION_MNIST if data_dir is None else Path(data_dir)
-
-
-def _fashion_present(data_dir: str | None) -> None:
-    for file, (magic, count) in _IDX_FILES.items():
-        path = _idx_dir(data_dir) / file
-        if not path.is_file():
-            raise WattproofError(
-                f"Data set 'fashion_mnist' needs {path}, which does not exist; run "
-                "apt install dataset-fashion-mnist, or set training.data_dir to its folder."
-            )
-        try:
-            with gzip.open(path) as stream:
-                head = struct.unpack(">II", stream.read(8))
-        except (OSError, EOFError, struct.error) as error:
-            raise _damaged(path) from error
-        if head != (magic, count):
-            raise _damaged(path)
-
-
-def _damaged(path: Path) -> WattproofError:
-    return WattproofError(
-        f"{path} is not a file of Fashion-MNIST, or it is damaged; run "
-        "apt install --reinstall dataset-fashion-mnist, or set training.data_dir to another folder."
-    )
-
-
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read a gzipped IDX file of bytes (format: Y. LeCun's MNIST page).
-
-    Returns:
-        Images (n, height, width) or labels (n,).
-
-    Raises:
-        WattproofError: The file is damaged.
-    """
-    import numpy as np
-
-    try:
-        with gzip.open(path) as stream:
-            content = stream.read()
-        dimensions = content[3]
-        shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    except (OSError, EOFError, IndexError, struct.error) as error:
-        raise _damaged(path) from error
-    values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * dimensions)
-    if content[:3] != b"\0\0\x08" or values.size != math.prod(shape):
-        raise _damaged(path)
-    return values.reshape(shape)
-
-
-def _read_fashion(data_dir: str | None) -> tuple[Images, Labels]:
-    import numpy as np
-
-    train_x, train_y, test_x, test_y = (read_idx(_idx_dir(data_dir) / f) for f in _IDX_FILES)
-    images = np.concatenate([train_x, test_x]).astype(np.float32) / 255
-    return images, np.concatenate([train_y, test_y]).astype(np.int64)
+    images: Images = np.asarray(digits.images / 16.0, dtype=np.float32)
+    return images, np.asarray(digits.target, dtype=np.int64)
 
 
 _DATA_SETS = {
@@ -303,8 +239,8 @@ _DATA_SETS = {
         total=70_000,
         validation=10_000,
         test=10_000,
-        present=_fashion_present,
-        read=_read_fashion,
+        present=fashion_mnist.present,
+        read=fashion_mnist.read,
         official_test=True,
     ),
 }

@@ -22,12 +22,16 @@ def _conv(kernel: int, c_in: int, c_out: int, stride: int = 1, groups: int = 1) 
     )
 
 
+def _pool(x: Tensor) -> Tensor:
+    """Global average pool, by a mean: torch's own pooling is not deterministic on CUDA."""
+    return x.mean(dim=(2, 3), keepdim=True)
+
+
 class SqueezeExcite(nn.Module):
     """Squeeze-and-excitation: pooled channels gate all channels."""
 
     def __init__(self, width: int, se_width: int) -> None:
         super().__init__()
-        self.pool = nn.AdaptiveAvgPool2d(1)
         self.gate = nn.Sequential(
             nn.Conv2d(width, se_width, 1, bias=True),
             nn.ReLU(inplace=True),
@@ -36,8 +40,8 @@ class SqueezeExcite(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate `x` of shape (batch, width, height, width)."""
-        gated: Tensor = x * self.gate(self.pool(x))
+        """Gate `x` of shape (batch, width, side, side)."""
+        gated: Tensor = x * self.gate(_pool(x))
         return gated
 
 
@@ -84,13 +88,12 @@ class RegNet(nn.Module):
         self.stages = nn.Sequential(
             *(nn.Sequential(*map(ResidualBlock, stage)) for stage in network.blocks())
         )
-        self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(network.widths[-1], network.classes, bias=True)
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (batch, 3, side, side) to class scores (batch, classes)."""
-        scores: Tensor = self.head(self.pool(self.stages(self.stem(x))).flatten(1))
+        scores: Tensor = self.head(_pool(self.stages(self.stem(x))).flatten(1))
         return scores
 
 

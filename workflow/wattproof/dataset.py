@@ -1,0 +1,266 @@
+"""The data set of a campaign: one row a run, one row an epoch, with energies by every estimator.
+
+Nothing is computed here that another room computes: the rows of plan, runs, marks, energy and
+estimates are joined, and for each run it is decided once which instrument its node energy comes
+from, so that no curve mixes instruments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from wattproof import tables, units
+from wattproof.errors import WattproofError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COPIED = ("run_id", "setting", "recording", "status", "epochs", "macs", "params", "activations")
+"""Columns of table ``runs`` that are known of failed runs, too."""
+
+CALIBRATION = "calibration"
+METER, METER_CHANNEL = "meter", "node.ac"
+NVML = "nvml"
+CLOCK_NOT_PROVEN = "clock_not_proven"
+"""Flag of windows whose source could not be aligned; its energy is not used as the node's."""
+
+NODE_ESTIMATORS = ("regression", "load_calibrated", "idle_calibrated")
+"""Who may stand in for the meter, best first. All are calibrated against it; the uncalibrated
+rules (``code_carbon`` …) only appear in their own ``energy_j_`` columns."""
+
+Z_90 = 1.645
+"""Half-width of the central 90 % of a normal distribution, in standard deviations."""
+
+Key = tuple[str, int | None]
+"""Run and 0-based epoch; the epoch is None for the run as a whole."""
+
+
+def build(
+    plan: pd.DataFrame,
+    runs: pd.DataFrame,
+    windows: pd.DataFrame,
+    marks: pd.DataFrame,
+    energy: pd.DataFrame,
+    estimates: pd.DataFrame,
+    settings: Mapping[str, Any],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Join the tables of a campaign into its data set.
+
+    Args:
+        plan: Table ``plan``; its ``config_`` columns are kept.
+        runs: Table ``runs``. Of each run only the session named here counts: an earlier session
+            may hold the beginning of the same run, cut off.
+        windows: Table ``windows``.
+        marks: Table ``marks``; ``epoch_end`` carries losses and accuracies.
+        energy: Table ``energy``.
+        estimates: Table ``estimates``.
+        settings: No keys are used.
+
+    Returns:
+        Frames with the schemas ``dataset`` (joules, seconds; runs that failed have null metrics)
+        and ``curves`` (finished epochs of runs that did not fail). Calibration loads are left out.
+
+    Raises:
+        WattproofError: A run is not in the plan.
+    """
+    planned = {row["run_id"]: row for row in _records(plan)}
+    outcomes = sorted(
+        (row for row in _records(runs) if row["setting"] != CALIBRATION),
+        key=lambda row: str(row["run_id"]),
+    )
+    for outcome in outcomes:
+        if outcome["run_id"] not in planned:
+            raise WattproofError(
+                f"Run {outcome['run_id']} is in table 'runs' but not in the plan, so its "
+                "configuration is unknown; give the plan that it was trained by."
+            )
+    estimators = sorted({str(row["estimator"]) for row in _records(estimates)})
+    session = {row["run_id"]: row["session"] for row in outcomes}
+    lookup = _Lookup(session, windows, marks, energy, estimates)
+    config_columns = [name for name in plan.columns if name.startswith("config_")]
+    rows: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    for outcome in outcomes:
+        found = planned[outcome["run_id"]]
+        config = {name: found[name] for name in config_columns}
+        node_by = lookup.node_source(outcome["run_id"]) if outcome["status"] == "ok" else ""
+        rows.append({**_run_row(outcome, found, node_by, estimators, lookup), **config})
+        if outcome["status"] == "ok":
+            curves += _curve_rows(outcome, found, node_by, lookup)
+    return _frame(rows, "dataset"), _frame(curves, "curves")
+
+
+class _Lookup:
+    """Rows of the long tables by run and epoch, restricted to the session that counts."""
+
+    def __init__(
+        self,
+        session: Mapping[str, int],
+        windows: pd.DataFrame,
+        marks: pd.DataFrame,
+        energy: pd.DataFrame,
+        estimates: pd.DataFrame,
+    ) -> None:
+        def counting(frame: pd.DataFrame) -> Iterable[dict[str, Any]]:
+            return (
+                row for row in _records(frame) if session.get(row["run_id"], -1) == row["session"]
+            )
+
+        def whole(frame: pd.DataFrame) -> pd.DataFrame:
+            return frame[frame["level"].isin(["run", "epoch"])]
+
+        self.windows = {_key(row): row for row in counting(whole(windows))}
+        self.marks = {
+            (row["run_id"], row["epoch"]): row
+            for row in counting(marks[marks["kind"] == "epoch_end"])
+        }
+        self.energy = {
+            (_key(row), row["source"], row["channel"]): row
+            for row in counting(whole(energy[energy["source"].isin([METER, NVML])]))
+        }
+        self.estimates = {(_key(row), row["estimator"]): row for row in counting(whole(estimates))}
+
+    def seconds(self, key: Key) -> float | None:
+        """Length of the window, in seconds."""
+        row = self.windows.get(key)
+        return None if row is None else units.ns_to_s(row["end_ns"] - row["start_ns"])
+
+    def meter(self, key: Key) -> dict[str, Any] | None:
+        """Row of the meter, if its energy is known and on a proven clock."""
+        row = self.energy.get((key, METER, METER_CHANNEL))
+        if row is None or row["energy_j"] is None or CLOCK_NOT_PROVEN in row["flags"]:
+            return None
+        return row
+
+    def gpu(self, key: Key, slot: int) -> dict[str, Any] | None:
+        """Row of the GPU's counter, else of the integral of its instant power."""
+        for channel in (f"gpu{slot}.energy", f"gpu{slot}.power_instant"):
+            row = self.energy.get((key, NVML, channel))
+            if row is not None and row["energy_j"] is not None:
+                return row
+        return None
+
+    def estimate_j(self, key: Key, estimator: str) -> float | None:
+        """Energy by an estimator, in joules."""
+        row = self.estimates.get((key, estimator))
+        return None if row is None else row["energy_j"]
+
+    def node_source(self, run_id: str) -> str:
+        """Where the node energy of a run comes from; empty if from nowhere."""
+        if self.meter((run_id, None)) is not None:
+            return METER
+        for estimator in NODE_ESTIMATORS:
+            if self.estimate_j((run_id, None), estimator) is not None:
+                return estimator
+        return ""
+
+    def node(self, key: Key, by: str) -> tuple[float | None, float | None, float | None, list[str]]:
+        """Node energy, its 90 % bounds (joules) and flags, by the source of the run."""
+        if by == METER:
+            row = self.meter(key)
+            if row is None:
+                return None, None, None, []
+            value, u_j = row["energy_j"], row["energy_u_j"]
+            if u_j is None:
+                return value, None, None, row["flags"]
+            return value, value - Z_90 * u_j, value + Z_90 * u_j, row["flags"]
+        row = self.estimates.get((key, by))
+        if row is None:
+            return None, None, None, []
+        return row["energy_j"], row["lower_j"], row["upper_j"], []
+
+
+def _run_row(
+    outcome: dict[str, Any],
+    planned: dict[str, Any],
+    node_by: str,
+    estimators: list[str],
+    lookup: _Lookup,
+) -> dict[str, Any]:
+    key: Key = (outcome["run_id"], None)
+    row: dict[str, Any] = {
+        "network_key": planned["network_key"],
+        "seed": planned["seed"],
+        "node_energy_by": node_by,
+        "flags": [],
+        **{name: outcome[name] for name in COPIED},
+        **{f"energy_j_{name}": None for name in estimators},
+    }
+    if outcome["status"] != "ok":
+        return row
+    gpu = lookup.gpu(key, outcome["slot"] or 0)
+    node_j, low_j, high_j, node_flags = lookup.node(key, node_by)
+    seconds = lookup.seconds(key)
+    return row | {
+        "time_s": outcome["duration_s"] if seconds is None else seconds,
+        "val_accuracy": outcome["val_accuracy"],
+        "test_accuracy": outcome["test_accuracy"],
+        "gpu_energy_j": None if gpu is None else gpu["energy_j"],
+        "node_energy_j": node_j,
+        "node_energy_low_j": low_j,
+        "node_energy_high_j": high_j,
+        "flags": sorted({*node_flags, *([] if gpu is None else gpu["flags"])}),
+        **{f"energy_j_{name}": lookup.estimate_j(key, name) for name in estimators},
+    }
+
+
+def _curve_rows(
+    outcome: dict[str, Any], planned: dict[str, Any], node_by: str, lookup: _Lookup
+) -> list[dict[str, Any]]:
+    rows = []
+    for epoch in range(outcome["epochs"]):
+        key: Key = (outcome["run_id"], epoch)
+        mark = lookup.marks.get(key, {})
+        gpu = lookup.gpu(key, outcome["slot"] or 0)
+        node_j, _, _, node_flags = lookup.node(key, node_by)
+        gpu_j = None if gpu is None else gpu["energy_j"]
+        seconds = lookup.seconds(key)
+        rows.append(
+            {
+                "run_id": outcome["run_id"],
+                "network_key": planned["network_key"],
+                "epoch": epoch,
+                "train_loss": mark.get("train_loss"),
+                "val_accuracy": mark.get("val_accuracy"),
+                "time_s": seconds,
+                "gpu_energy_j": gpu_j,
+                "node_energy_j": node_j,
+                "gpu_power_w": _power_w(gpu_j, seconds),
+                "node_power_w": _power_w(node_j, seconds),
+                "flags": sorted({*node_flags, *([] if gpu is None else gpu["flags"])}),
+            }
+        )
+    return rows
+
+
+def _power_w(energy_j: float | None, seconds: float | None) -> float | None:
+    return energy_j / seconds if energy_j is not None and seconds else None
+
+
+def _key(row: dict[str, Any]) -> Key:
+    return row["run_id"], row["epoch"] if row["level"] == "epoch" else None
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dictionaries of Python values; every kind of missing value is None."""
+    import pyarrow as pa
+
+    rows: list[dict[str, Any]] = pa.Table.from_pandas(frame, preserve_index=False).to_pylist()
+    return rows
+
+
+def _frame(rows: list[dict[str, Any]], name: str) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+
+    table = tables.conform(rows, name) if rows else tables.schema(name).arrow().empty_table()
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype()}
+    for index, field in enumerate(table.schema):
+        if pa.types.is_null(field.type):  # an estimator without a single estimate
+            table = table.set_column(index, field.name, table.column(index).cast(pa.float64()))
+    null_in = {f.type for i, f in enumerate(table.schema) if table.column(i).null_count}
+    frame: pd.DataFrame = table.to_pandas(
+        types_mapper=lambda kind: nullable.get(kind) if kind in null_in else None
+    )
+    return frame

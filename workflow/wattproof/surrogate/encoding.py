@@ -1,0 +1,209 @@
+"""From a configuration to the row of numbers that the models read.
+
+Column order, categories and ranges are kept in a JSON file whose checksum is also written into
+every model, so that a model can never be fed with columns of another order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wattproof.errors import WattproofError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+Columns = Mapping[str, NDArray[Any]]
+
+COMPLEXITY = ("macs", "params", "activations")
+"""Costs of one forward pass of the realised network; the models read their logarithms."""
+
+EPOCHS = "epochs"
+"""Length of the training. It is an input even where it is no parameter of the space."""
+
+LOG_SPAN = 5.0
+"""Positive parameters whose largest value is this many times the smallest enter as logarithms:
+learning rates, batch sizes and widths act by ratios."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of the matrix.
+
+    Attributes:
+        name: Name of the column.
+        source: Parameter, cost of the network, or ``epochs``.
+        transform: ``raw``, ``log``, or ``is`` (1 where the source has this category).
+        category: The category of an ``is`` column.
+    """
+
+    name: str
+    source: str
+    transform: str
+    category: str | None = None
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How configurations become numbers; the last two columns depend on the epoch.
+
+    Attributes:
+        features: Columns that depend on the configuration alone, in order.
+        ranges: Smallest and largest value that was trained, of each numeric source.
+        categories: Categories that were trained, of each other source, sorted.
+        parameters: Parameters of the space, in order.
+    """
+
+    features: tuple[Feature, ...]
+    ranges: Mapping[str, tuple[float, float]]
+    categories: Mapping[str, tuple[str, ...]]
+    parameters: tuple[str, ...]
+    checksum: str = field(default="")
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
+        if self.checksum not in ("", digest):
+            raise WattproofError(
+                "The encoding's checksum does not fit its content: the file was changed; fetch "
+                "the benchmark again."
+            )
+        object.__setattr__(self, "checksum", digest)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns of the matrix, in order."""
+        return [*(feature.name for feature in self.features), "log_epoch", "progress"]
+
+    def static(self, columns: Columns) -> Floats:
+        """Encode configurations, without the epoch.
+
+        Args:
+            columns: One array of length n for each parameter, each cost of `COMPLEXITY`, and
+                `EPOCHS`.
+
+        Returns:
+            Matrix n × len(features).
+        """
+        parts = [_transformed(columns[f.source], f) for f in self.features]
+        return np.stack(parts, axis=1)
+
+    def at_epochs(self, static: Floats, epoch: NDArray[Any], epochs: NDArray[Any]) -> Matrix:
+        """Append the columns of the epoch.
+
+        Args:
+            static: Result of `static`, n × k.
+            epoch: Epochs finished, 1 to `epochs`; n values.
+            epochs: Length of the training; n values.
+
+        Returns:
+            Matrix n × (k + 2) in single precision, which is what ONNX tree models compare in.
+        """
+        tail = np.stack([np.log(epoch), epoch / epochs], axis=1)
+        return np.concatenate([static, tail], axis=1).astype(np.float32)
+
+    def in_domain(self, columns: Columns) -> NDArray[np.bool_]:
+        """Whether every number lies in the trained range and every category was trained."""
+        inside = np.ones(len(columns[EPOCHS]), dtype=bool)
+        for source, (low, high) in self.ranges.items():
+            values = np.asarray(columns[source], dtype=np.float64)
+            inside &= (values >= low) & (values <= high)
+        for source, known in self.categories.items():
+            inside &= np.isin(np.asarray(columns[source], dtype=str), known)
+        return inside
+
+    def to_json(self) -> str:
+        """Return the encoding as JSON text, checksum included."""
+        return json.dumps({**self._content(), "checksum": self.checksum}, indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Encoding:
+        """Read what `to_json` wrote.
+
+        Raises:
+            WattproofError: The checksum does not fit.
+        """
+        content = json.loads(text)
+        return cls(
+            features=tuple(Feature(**feature) for feature in content["features"]),
+            ranges={key: (low, high) for key, (low, high) in content["ranges"].items()},
+            categories={key: tuple(some) for key, some in content["categories"].items()},
+            parameters=tuple(content["parameters"]),
+            checksum=content["checksum"],
+        )
+
+    def _content(self) -> dict[str, Any]:
+        content = asdict(self)
+        content.pop("checksum")
+        return {**content, "columns": self.names}
+
+
+def learn(columns: Columns, parameters: Sequence[str]) -> Encoding:
+    """Learn an encoding from the configurations that were trained.
+
+    Args:
+        columns: As in `Encoding.static`; text columns become one column a category.
+        parameters: Parameters of the space, in order.
+    """
+    features: list[Feature] = []
+    ranges: dict[str, tuple[float, float]] = {}
+    categories: dict[str, tuple[str, ...]] = {}
+    sources = [name for name in parameters if name != EPOCHS] + [EPOCHS, *COMPLEXITY]
+    for source in sources:
+        values = np.asarray(columns[source])
+        if values.dtype.kind in "biuf":
+            low, high = float(values.min()), float(values.max())
+            ranges[source] = (low, high)
+            wide = low > 0 and high >= LOG_SPAN * low
+            log = source in COMPLEXITY or wide
+            features.append(
+                Feature(f"log_{source}", source, "log") if log else Feature(source, source, "raw")
+            )
+        else:
+            known = tuple(sorted(set(values.astype(str).tolist())))
+            categories[source] = known
+            features += [Feature(f"{source}={one}", source, "is", one) for one in known]
+    return Encoding(tuple(features), ranges, categories, tuple(parameters))
+
+
+def columns_of(dataset: pd.DataFrame) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Take the models' inputs from a ``dataset`` frame.
+
+    Returns:
+        The columns for `Encoding.static`, and the parameters of the space.
+
+    Raises:
+        WattproofError: An input is unknown for some run.
+    """
+    import pandas as pd
+
+    prefix = "config_"
+    found = {name.removeprefix(prefix): name for name in dataset if name.startswith(prefix)}
+    wanted = {**found, **{name: name for name in COMPLEXITY}}
+    wanted.setdefault(EPOCHS, EPOCHS)
+    columns: dict[str, NDArray[Any]] = {}
+    for source, name in wanted.items():
+        values = dataset[name]
+        if values.isna().any():
+            raise WattproofError(
+                f"Column '{name}' of the data set is unknown for run "
+                f"{dataset['run_id'][values.isna()].iloc[0]}; a surrogate needs it for every run."
+            )
+        numeric = pd.api.types.is_numeric_dtype(values)
+        columns[source] = values.to_numpy(dtype=np.float64 if numeric else str)
+    return columns, list(found)
+
+
+def _transformed(values: NDArray[Any], feature: Feature) -> Floats:
+    if feature.transform == "is":
+        return (np.asarray(values, dtype=str) == feature.category).astype(np.float64)
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.log(numbers) if feature.transform == "log" else numbers

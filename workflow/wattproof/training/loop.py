@@ -1,0 +1,305 @@
+"""One training, from warm-up to test accuracy, with a mark at each edge. Imports torch."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from wattproof.training.activity import Activity
+from wattproof.training.augment import Augmentation, augment
+from wattproof.training.datasets import Data, Part
+from wattproof.training.marks import MarkWriter
+from wattproof.training.regnet import IMAGE_CHANNELS, build
+from wattproof.training.schedule import learning_rate
+from wattproof.training.setup import make_optimizer, prepare
+from wattproof.training.spec import Outcome, TrainSpec
+from wattproof.units import ns_to_s, s_to_ns
+
+EVAL_BATCH_SIZE = 128
+LABEL_SMOOTHING = 0.1
+CROP_PAD_SHARE = 8
+"""An image is padded by a share of 1/8 of its side: 4 pixels at 32."""
+
+OnEpoch = Callable[[int, float], None]
+"""Called after each epoch with its 0-based number and the validation accuracy."""
+
+
+class RunFailedError(Exception):
+    """The run ends here for a reason of its own; the message is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """Mean loss and accuracy (0 to 1) over images."""
+
+    loss: float
+    accuracy: float
+
+
+def train(
+    spec: TrainSpec,
+    data: Data,
+    marks: MarkWriter,
+    activity: Activity,
+    *,
+    run_id: str,
+    slot: int = 0,
+    seed: int = 0,
+    threads: int = 1,
+    device: torch.device | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> Outcome:
+    """Train a network and say how it went.
+
+    One batch is trained and one evaluated on a copy of the network before the mark run_begin, so
+    that start-up (libraries, kernels, memory) is outside of all windows. A run that fails leaves
+    the epoch it failed in without its end marks, and has its run_end.
+
+    Args:
+        spec: What to train and how.
+        data: See `datasets.load`.
+        marks: Where edges are marked.
+        activity: Told what goes on; idle between phases and at the end.
+        run_id: Run.
+        slot: Slot of the run.
+        seed: Of weights, order and augmentation. Equal seeds give equal runs on one machine.
+        threads: CPU threads.
+        device: Where to train; None = CPU.
+        on_epoch: Called after each epoch.
+
+    Returns:
+        The outcome: "failed" with a reason if the loss diverged, memory or time ran out, or
+        PyTorch could not go on.
+    """
+    prepare(threads)
+    run = _Run(spec, data, marks, activity, run_id, slot, seed, device or torch.device("cpu"))
+    reason = ""
+    try:
+        run.warm_up()
+        run.begin()
+        for epoch in range(spec.recipe.epochs):
+            accuracy = run.epoch(epoch)
+            if on_epoch is not None:
+                on_epoch(epoch, accuracy)
+        run.test()
+    except RunFailedError as error:
+        reason = str(error)
+    except MemoryError:
+        reason = "out of memory"
+    except RuntimeError as error:
+        reason = _explain(error)
+    finally:
+        activity.idle()
+    return run.end(reason)
+
+
+def _explain(error: RuntimeError) -> str:
+    first = (str(error).strip().splitlines() or ["no message"])[0]
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return f"out of memory: {first}"
+    return f"PyTorch: {first}"
+
+
+class _Run:
+    """State of one training."""
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        data: Data,
+        marks: MarkWriter,
+        activity: Activity,
+        run_id: str,
+        slot: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self._spec = spec
+        self._recipe = spec.recipe
+        self._marks = marks
+        self._activity = activity
+        self._run_id = run_id
+        self._slot = slot
+        self._seed = seed
+        self._device = device
+        self._data = data
+        self._augmentation = Augmentation(
+            pad=spec.network.resolution // CROP_PAD_SHARE,
+            flip=data.flip,
+            cutout=self._recipe.cutout,
+        )
+        self._generator = torch.Generator().manual_seed(seed)
+        self._criterion = nn.CrossEntropyLoss(label_smoothing=LABEL_SMOOTHING)
+        self._begin_ns: int | None = None
+        self._epochs = 0
+        self._val_accuracy: float | None = None
+        self._test_accuracy: float | None = None
+
+    def warm_up(self) -> None:
+        """Put everything in place, and do each kind of step once on a copy."""
+        self._parts = {
+            name: (torch.from_numpy(part.images), torch.from_numpy(part.labels))
+            for name, part in self._named_parts()
+        }
+        self._parts = {
+            name: (images.to(self._device), labels.to(self._device))
+            for name, (images, labels) in self._parts.items()
+        }
+        self._model = build(self._spec.network, self._seed).to(self._device)
+        self._optimizer = make_optimizer(self._model, self._recipe)
+        model = copy.deepcopy(self._model)
+        optimizer = make_optimizer(model, self._recipe)
+        images, labels = self._parts["train"]
+        self._activity.phase("train")
+        few = slice(0, self._recipe.batch_size)
+        # A generator of its own: warm-up must not change what the run draws.
+        warm = augment(images[few], self._augmentation, Generator().manual_seed(0))
+        self._step(model, optimizer, warm, labels[few])
+        self._activity.phase("eval")
+        model.eval()
+        with torch.inference_mode():
+            model(_colour(self._parts["validation"][0][:EVAL_BATCH_SIZE]))
+        self._synchronise()
+        self._activity.idle()
+
+    def _named_parts(self) -> tuple[tuple[str, Part], ...]:
+        data = self._data
+        return ("train", data.train), ("validation", data.validation), ("test", data.test)
+
+    def begin(self) -> None:
+        """Open the run's window."""
+        self._begin_ns = self._mark("run_begin")
+
+    def epoch(self, epoch: int) -> float:
+        """Train and validate one epoch; return the validation accuracy."""
+        rate = learning_rate(self._recipe.policy, self._recipe.lr, epoch, self._recipe.epochs)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._mark("epoch_begin", epoch=epoch)
+        self._mark("phase_begin", name="train", epoch=epoch)
+        trained = self._train_epoch(epoch)
+        self._activity.idle()
+        self._mark("phase_end", name="train", epoch=epoch)
+        self._mark("phase_begin", name="eval", epoch=epoch)
+        validated = self._evaluate("validation")
+        self._activity.idle()
+        self._mark("phase_end", name="eval", epoch=epoch)
+        self._mark(
+            "epoch_end",
+            epoch=epoch,
+            train_loss=trained.loss,
+            train_accuracy=trained.accuracy,
+            val_loss=validated.loss,
+            val_accuracy=validated.accuracy,
+            learning_rate=rate,
+        )
+        self._epochs = epoch + 1
+        self._val_accuracy = validated.accuracy
+        return validated.accuracy
+
+    def test(self) -> None:
+        """Look at the test part, once."""
+        self._mark("phase_begin", name="test")
+        self._test_accuracy = self._evaluate("test").accuracy
+        self._activity.idle()
+        self._mark("phase_end", name="test")
+
+    def end(self, reason: str) -> Outcome:
+        """Close the run's window and sum up."""
+        duration_s = None
+        if self._begin_ns is not None:
+            end_ns = self._mark("run_end", test_accuracy=self._test_accuracy)
+            duration_s = ns_to_s(end_ns - self._begin_ns)
+        return Outcome(
+            status="failed" if reason else "ok",
+            reason=reason,
+            epochs=self._epochs,
+            duration_s=duration_s,
+            val_accuracy=self._val_accuracy,
+            test_accuracy=self._test_accuracy,
+            complexity=self._spec.network.complexity(),
+        )
+
+    def _train_epoch(self, epoch: int) -> Mean:
+        images, labels = self._parts["train"]
+        self._model.train()
+        loss_sum, right, count = 0.0, 0, len(labels)
+        order = torch.randperm(count, generator=self._generator).to(self._device)
+        for chosen in order.split(self._recipe.batch_size):
+            self._check_time()
+            publish = self._activity.step_due()
+            if publish:
+                self._activity.phase("input")
+            batch = augment(images[chosen], self._augmentation, self._generator)
+            if publish:
+                self._activity.phase("train")
+            loss, hits = self._step(self._model, self._optimizer, batch, labels[chosen])
+            if not math.isfinite(loss):
+                raise RunFailedError(f"the training loss became {loss} in epoch {epoch}")
+            loss_sum += loss * len(chosen)
+            right += hits
+        self._synchronise()
+        return Mean(loss_sum / count, right / count)
+
+    def _step(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        images: Tensor,
+        labels: Tensor,
+    ) -> tuple[float, int]:
+        optimizer.zero_grad(set_to_none=True)
+        scores = model(_colour(images))
+        loss = self._criterion(scores, labels)
+        loss.backward()
+        optimizer.step()
+        hits = (scores.detach().argmax(1) == labels).sum()
+        return float(loss.item()), int(hits.item())
+
+    def _evaluate(self, part: str) -> Mean:
+        images, labels = self._parts[part]
+        self._activity.phase("eval")
+        self._model.eval()
+        loss_sum, right = 0.0, 0
+        with torch.inference_mode():
+            for x, y in zip(
+                images.split(EVAL_BATCH_SIZE), labels.split(EVAL_BATCH_SIZE), strict=True
+            ):
+                self._check_time()
+                scores = self._model(_colour(x))
+                # Without label smoothing: the smoothed loss is for learning, not for comparing.
+                loss_sum += float(nn.functional.cross_entropy(scores, y, reduction="sum").item())
+                right += int((scores.argmax(1) == y).sum().item())
+        return Mean(loss_sum / len(labels), right / len(labels))
+
+    def _check_time(self) -> None:
+        limit_s = self._spec.time_limit_s
+        assert self._begin_ns is not None
+        if time.monotonic_ns() - self._begin_ns > s_to_ns(limit_s):
+            raise RunFailedError(f"the time limit of {limit_s:g} s was reached")
+
+    def _synchronise(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def _mark(
+        self,
+        kind: str,
+        name: str | None = None,
+        epoch: int | None = None,
+        **metrics: float | None,
+    ) -> int:
+        return self._marks.mark(
+            kind, run_id=self._run_id, name=name, epoch=epoch, slot=self._slot, **metrics
+        )
+
+
+def _colour(images: Tensor) -> Tensor:
+    """Repeat the grey channel."""
+    return images.expand(-1, IMAGE_CHANNELS, -1, -1).contiguous()

@@ -1,0 +1,61 @@
+"""Device, determinism and optimizer of a training. Imports torch."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import deterministic
+
+from wattproof.errors import WattproofError
+from wattproof.training.spec import Recipe
+
+WEIGHT_DECAY = 5e-4
+
+
+def pick_device(wanted: str) -> torch.device:
+    """Return the device to train on.
+
+    Raises:
+        WattproofError: CUDA was asked for and is not there.
+    """
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise WattproofError(
+            "key 'device' is 'cuda', but PyTorch sees no CUDA device; set it to 'cpu' or run "
+            "wattproof doctor."
+        )
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the optimizer: weight decay 5e-4, but none on batch-norm parameters."""
+    normed = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    free = [p for module in normed for p in module.parameters()]
+    exempt = {id(p) for p in free}
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in model.parameters() if id(p) not in exempt]},
+        {"params": free, "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY
+        )
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=recipe.lr, weight_decay=WEIGHT_DECAY)
+
+
+def prepare(threads: int) -> None:
+    """Set the threads of this process and make PyTorch deterministic.
+
+    Args:
+        threads: CPU threads.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    # Filling fresh memory guards against bugs that this code does not have, and costs time.
+    deterministic.fill_uninitialized_memory = False
