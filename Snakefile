@@ -62,7 +62,6 @@ report: "workflow/report/workflow.rst"
 
 localrules:
     all,
-    audit,
 
 
 rule all:
@@ -80,9 +79,8 @@ include: "workflow/rules/dataset.smk"
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/ingest.smk"
 
 
-rule audit:
-    input:
-        rules.ingest.output,
+if CONFIG["ingest"]["mlperf_training"]:
+
+    include: "workflow/rules/ingest.smk"

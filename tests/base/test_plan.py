@@ -29,8 +29,11 @@ def test_demo_has_what_the_readme_says() -> None:
     loads = [row.spec["load"] for row in rows if row.setting == "calibration"]
     recordings = plan.by_recording(rows)
     assert loads.count("prime") == loads.count("stress") == loads.count("gpu") == 3
-    assert loads.count("sync") == len(recordings) == 5
-    assert all(part[0].spec["load"] == "sync" for part in recordings.values())
+    assert len(recordings) == 5
+    assert loads.count("sync") == 2 * len(recordings)
+    for part in recordings.values():
+        assert part[0].spec["load"] == part[-1].spec["load"] == "sync"
+        assert [row.position for row in part] == list(range(len(part)))
 
 
 def test_same_config_same_plan() -> None:

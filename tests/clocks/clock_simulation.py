@@ -77,7 +77,9 @@ def record(
     """Sample a GPU (NVML-like) and a node (meter-like) power, both given in 1 ms steps."""
     seconds = len(gpu_w) * STEP_S
     if node_w is None:
-        node_w = 150 + 1.15 * gpu_w + np.repeat(rng.normal(0, 4, len(gpu_w) // 50 + 1), 50)[: len(gpu_w)]
+        node_w = (
+            150 + 1.15 * gpu_w + np.repeat(rng.normal(0, 4, len(gpu_w) // 50 + 1), 50)[: len(gpu_w)]
+        )
 
     def mean(power: np.ndarray, begin_s: np.ndarray, end_s: np.ndarray) -> np.ndarray:
         total = np.concatenate(([0.0], np.cumsum(power)))
@@ -89,7 +91,9 @@ def record(
     # GPU: updates each 100 ms at an unknown phase, each the mean of the last 25 ms; held.
     update = np.arange(rng.uniform(0.03, 0.13), seconds, 0.1)
     value = np.round(mean(gpu_w, update - 0.025, update) + rng.normal(0, noise_w, len(update)), 3)
-    poll = np.arange(0.2, seconds, poll_s) + rng.exponential(0.0005, len(np.arange(0.2, seconds, poll_s)))
+    poll = np.arange(0.2, seconds, poll_s) + rng.exponential(
+        0.0005, len(np.arange(0.2, seconds, poll_s))
+    )
     latest = np.searchsorted(update, poll, side="right") - 1
     gpu = pd.DataFrame({"t": poll, "value": value[latest]})
 
@@ -150,8 +154,14 @@ def record(
         begin, end = sync_s, sync_s + 6.0
         marks = pd.DataFrame(
             [
-                {"recording": "r", "session": 0, "run_id": "sync", "kind": kind, "name": "sync",
-                 "mono_ns": host_origin_ns + round(at * 1e9)}
+                {
+                    "recording": "r",
+                    "session": 0,
+                    "run_id": "sync",
+                    "kind": kind,
+                    "name": "sync",
+                    "mono_ns": host_origin_ns + round(at * 1e9),
+                }
                 for kind, at in (("load_begin", begin), ("load_end", end))
             ]
         )
@@ -162,7 +172,11 @@ def error_s(recording: Recording, clocks: pd.DataFrame) -> float:
     """Largest error of the meter's time over the recording, in seconds."""
     row = clocks.set_index("source").loc["meter"]
     device = recording.device_ns
-    mono = device + int(row["offset_ns"]) + np.rint(
-        (device - int(row["anchor_ns"])) * float(row["drift_ppm"]) * 1e-6
-    ).astype(np.int64)
+    mono = (
+        device
+        + int(row["offset_ns"])
+        + np.rint((device - int(row["anchor_ns"])) * float(row["drift_ppm"]) * 1e-6).astype(
+            np.int64
+        )
+    )
     return float(np.abs(mono - recording.true_mono_ns).max()) / 1e9

@@ -5,9 +5,10 @@ from wattproof import calibration, offsocket, rule, tables
 with rule.logged(snakemake):
     energy = tables.read_frame(snakemake.input.energy, "energy")
     channels = tables.read_frame(snakemake.input.channels, "channels")
-    found = calibration.calibrate(
-        energy, channels, offsocket.fit(energy), snakemake.params.settings
-    )
+    # Code Carbon's memory rules ask for the node's memory: it is in the recordings' provenance.
+    node = tables.read_meta(snakemake.input.energy[0]).extra
+    settings = snakemake.params.settings | {"memory_gib": node.get("memory_gib")}
+    found = calibration.calibrate(energy, channels, offsocket.fit(energy), settings)
     meta = tables.merge_meta(snakemake.input.energy)
     tables.write(found.table, "calibration", snakemake.output.calibration, meta)
     tables.write(found.estimates, "estimates", snakemake.output.estimates, meta)

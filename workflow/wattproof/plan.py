@@ -130,6 +130,13 @@ def _preamble(config: Config, recording: str) -> list[PlanRow]:
     return rows
 
 
+def _sync_at_end(config: Config, recording: str, position: int) -> list[PlanRow]:
+    """The clock pattern again at the end: the longer the lever, the better the drift is known."""
+    if not config["calibration"]["sync"]:
+        return []
+    return [_load_row(config, recording, position, "sync", SYNC_S)]
+
+
 def make_plan(config: Config) -> list[PlanRow]:
     """Return every run of a campaign, in order.
 
@@ -150,18 +157,18 @@ def make_plan(config: Config) -> list[PlanRow]:
             shift = repeat % len(loads)
             for load in loads[shift:] + loads[:shift]:
                 rows.append(_load_row(config, recording, len(rows), load, calibration["load_s"]))
+        rows += _sync_at_end(config, recording, len(rows))
     configs = space.get(config["space"]).sample(plan["runs"], plan["seed"])
     jobs = [(chosen, 0) for chosen in configs]
     jobs += [(chosen, 1) for chosen in configs[: plan["replicates"]]]
     size = plan["runs_per_recording"]
     for start in range(0, len(jobs), size):
         recording = f"{plan['setting']}-{start // size:03d}"
-        first = _preamble(config, recording)
-        rows += first
-        for offset, (chosen, seed) in enumerate(jobs[start : start + size]):
-            rows.append(
-                _train_row(config, recording, len(first) + offset, start + offset, chosen, seed)
-            )
+        part = _preamble(config, recording)
+        for index in range(start, min(start + size, len(jobs))):
+            chosen, seed = jobs[index]
+            part.append(_train_row(config, recording, len(part), index, chosen, seed))
+        rows += [*part, *_sync_at_end(config, recording, len(part))]
     return rows
 
 

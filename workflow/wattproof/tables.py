@@ -226,7 +226,7 @@ TABLES: dict[str, TableSchema] = {
                 _c("slot", I32, "slot", True),
                 _c("status", STRING, "ok | failed"),
                 _c("reason", STRING, "why it failed; empty if it did not"),
-                _c("epochs", I32, "epochs trained"),
+                _c("epochs", I32, "epochs trained; null if unknown", True),
                 _c("duration_s", F64, "of the run window; null if it never began", True),
                 _c("val_accuracy", F64, "last epoch, 0 to 1", True),
                 _c("test_accuracy", F64, "last epoch, 0 to 1", True),

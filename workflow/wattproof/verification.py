@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from wattproof import tables
@@ -57,7 +56,8 @@ class Verification:
             error = self.energies[f"{name}_error"].abs()
             lines.append(
                 f"{name} energy of {len(error)} runs: median error {error.median():.3%}, largest "
-                f"{error.max():.3%}, within {ENERGY_LIMIT:.0%}: {(error <= ENERGY_LIMIT).mean():.1%}"
+                f"{error.max():.3%}, within {ENERGY_LIMIT:.0%}: "
+                f"{(error <= ENERGY_LIMIT).mean():.1%}"
             )
         lines.append("passed" if self.passed else "FAILED")
         return "\n".join(lines)
@@ -76,15 +76,19 @@ class _Offset:
 
 
 def _clock_error_s(
-    row: Any, clock: virtual_truth.MeterClock, start_ns: int, end_ns: int
+    found: dict[str, Any], true: virtual_truth.MeterClock, span_ns: tuple[int, int]
 ) -> float | None:
-    """Largest difference of found and true clock over a session, in seconds."""
-    if not row.accepted:
+    """Largest difference of found and true clock at the ends of a session, in seconds."""
+    if not found["accepted"]:
         return None
-    device_ns = np.array([clock.to_device_ns(start_ns), clock.to_device_ns(end_ns)])
-    drift = row.drift_ppm * 1e-6 * (device_ns - row.anchor_ns)
-    found_ns = device_ns + row.offset_ns + np.round(drift).astype(np.int64)
-    return float(np.abs(found_ns - np.array([start_ns, end_ns])).max() / 1e9)
+    errors = []
+    for mono_ns in span_ns:
+        # The device's stamp at this true instant, then what the found clock makes of it.
+        since_anchor = (mono_ns - true.offset_ns - true.anchor_ns) / (1 + true.drift_ppm * 1e-6)
+        device_ns = true.anchor_ns + round(since_anchor)
+        drift_ns = found["drift_ppm"] * 1e-6 * (device_ns - found["anchor_ns"])
+        errors.append(abs(device_ns + found["offset_ns"] + round(drift_ns) - mono_ns) / 1e9)
+    return max(errors)
 
 
 def verify(results: Path) -> Verification:
@@ -101,42 +105,48 @@ def verify(results: Path) -> Verification:
     energies: list[dict[str, Any]] = []
     for folder in sorted((results / "recordings").iterdir()):
         clocks, energy, windows, channels = (
-            tables.read_frame(folder / f"{name}.parquet", name)
+            tables.read(folder / f"{name}.parquet", name)
             for name in ("clocks", "energy", "windows", "channels")
         )
-        runs = windows[windows["level"] == "run"]
-        for session, part in clocks.groupby("session"):
+        simulated = {c["source"] for c in channels.to_pylist() if c["simulated"]}
+        by_window: dict[str, dict[str, float | None]] = {}
+        for row in energy.select(["window_id", "channel", "energy_j"]).to_pylist():
+            by_window.setdefault(row["window_id"], {})[row["channel"]] = row["energy_j"]
+        for session in sorted(set(clocks["session"].to_pylist())):
             place = results / "truth" / folder.name / f"session-{session:03d}"
             truth = virtual_truth.load(place)
-            own = windows[windows["session"] == session]
-            if own.empty:
+            own = [w for w in windows.to_pylist() if w["session"] == session]
+            if not own:
                 continue
-            span = int(own["start_ns"].min()), int(own["end_ns"].max())
-            simulated = set(channels[channels["simulated"].astype(bool)]["source"])
-            for row in part[part["source"].isin(simulated)].itertuples():
-                if row.clock == "device":
-                    error = _clock_error_s(row, truth.meter_clock, *span)
-                else:
-                    error = abs(row.offset_ns) / 1e9 if row.accepted else None
-                offsets.append(
-                    _Offset(folder.name, int(session), row.source, bool(row.accepted), error)
-                )
-            for run in runs[runs["session"] == session].itertuples():
-                energies.append(_run_errors(run, energy, truth))
+            span_ns = min(w["start_ns"] for w in own), max(w["end_ns"] for w in own)
+            for row in clocks.to_pylist():
+                if row["session"] == session and row["source"] in simulated:
+                    if row["clock"] == "device":
+                        error = _clock_error_s(row, truth.meter_clock(), span_ns)
+                    else:
+                        error = abs(row["offset_ns"]) / 1e9 if row["accepted"] else None
+                    offsets.append(
+                        _Offset(folder.name, session, row["source"], row["accepted"], error)
+                    )
+            runs = [w for w in own if w["level"] == "run"]
+            energies += [_run_errors(run, by_window[run["window_id"]], truth) for run in runs]
     offset_frame = pd.DataFrame([asdict(row) for row in offsets])
     energy_frame = pd.DataFrame(energies)
-    within = (energy_frame["nvml_error"].abs() <= ENERGY_LIMIT).mean()
-    good = bool((offset_frame["error_s"] <= OFFSET_LIMIT_S).all() and within >= ENERGY_SHARE)
-    return Verification(offset_frame, energy_frame, good)
+    within = float((energy_frame["nvml_error"].abs() <= ENERGY_LIMIT).mean())
+    aligned = bool((offset_frame["error_s"] <= OFFSET_LIMIT_S).all())
+    return Verification(offset_frame, energy_frame, aligned and within >= ENERGY_SHARE)
 
 
-def _run_errors(run: Any, energy: pd.DataFrame, truth: virtual_truth.Truth) -> dict[str, Any]:
-    own = energy[energy["window_id"] == run.window_id].set_index("channel")["energy_j"]
-    pairs = {"nvml": (f"gpu{run.slot}.energy", f"gpu{run.slot}"), "meter": ("node.ac", "node.ac")}
-    errors: dict[str, Any] = {"run_id": run.run_id}
+def _run_errors(
+    run: dict[str, Any], energy_j: dict[str, float | None], truth: virtual_truth.Truth
+) -> dict[str, Any]:
+    pairs = {
+        "nvml": (f"gpu{run['slot']}.energy", f"gpu{run['slot']}"),
+        "meter": ("node.ac", "node.ac"),
+    }
+    errors: dict[str, Any] = {"run_id": run["run_id"]}
     for name, (channel, component) in pairs.items():
-        true_j = truth.energy_j(component, int(run.start_ns), int(run.end_ns))
-        value = own.get(channel)
-        missing = value is None or pd.isna(value)
-        errors[f"{name}_error"] = None if missing else (true_j - float(value)) / true_j
+        true_j = float(truth.energy_j(component, run["start_ns"], run["end_ns"]))
+        value = energy_j.get(channel)
+        errors[f"{name}_error"] = None if value is None else (true_j - value) / true_j
     return errors

@@ -179,7 +179,8 @@ def effective_points(first: F64Array, second: F64Array, step_s: float) -> float:
     """Number of independent pairs in two overlapping series (Bartlett's formula).
 
     Two series that remember themselves correlate by chance as strongly as ``n / Σ ρ₁ρ₂``
-    independent ones; with ρ the autocorrelations. Few edges or repeated epochs make it small.
+    independent ones; with ρ the autocorrelations. Repeated epochs make it small. The formula
+    knows nothing of noise around a single step, so two points per swing are the limit.
     """
     n = len(first)
     size = fft.next_fast_len(2 * n, real=True)
@@ -191,7 +192,15 @@ def effective_points(first: F64Array, second: F64Array, step_s: float) -> float:
         if auto[0] <= 0:
             return 0.0
         rho.append(auto / auto[0])
-    return float(n / max(1.0, 1.0 + 2.0 * float(np.sum(rho[0][1:] * rho[1][1:]))))
+    bartlett = n / max(1.0, 1.0 + 2.0 * float(np.sum(rho[0][1:] * rho[1][1:])))
+    return float(min(bartlett, 2 * swings(first), 2 * swings(second)))
+
+
+def swings(values: F64Array) -> int:
+    """Count the changes between above +0.5 and below −0.5 times the root mean square."""
+    limit = 0.5 * float(np.sqrt(np.mean(values**2)))
+    sides = np.sign(values[np.abs(values) > limit])
+    return int(np.count_nonzero(np.diff(sides)))
 
 
 def strength(height: float, points: float) -> float:

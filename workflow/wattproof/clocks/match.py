@@ -230,10 +230,13 @@ def match_levels(
             f"({', '.join(f'{peak.lag_s:+.2f} s' for peak in sure)}).",
             best.confidence,
         )
-    return _refine(_grid(reference, device, best.lag_s, step_s), best, prior, settings)
+    period_s = max(s.period_s for s in device)
+    return _refine(_grid(reference, device, best.lag_s, step_s), best, prior, period_s, settings)
 
 
-def _refine(grid: _Grid, best: Peak, prior: Prior, settings: dict[str, float]) -> Match | Refusal:
+def _refine(
+    grid: _Grid, best: Peak, prior: Prior, period_s: float, settings: dict[str, float]
+) -> Match | Refusal:
     duration_s = len(grid.reference) * grid.step_s
     unknown_drift = not np.isfinite(prior.drift_u_ppm)
     reach = LOCAL_RANGE_S + (QUARTZ_PPM * 1e-6 * duration_s if unknown_drift else 0.0)
@@ -247,7 +250,7 @@ def _refine(grid: _Grid, best: Peak, prior: Prior, settings: dict[str, float]) -
     level = None
     if len(offset) >= 4 and span >= MIN_DRIFT_SPAN_S:
         theil = float(stats.theilslopes(offset, centre)[0])
-        scatter = max(_spread(offset - theil * centre), grid.step_s / 10)
+        scatter = max(_spread(offset - theil * centre), 0.1 * period_s)
         level = (theil, scatter / (span * np.sqrt(len(offset) / 12)))
     slope, from_levels = (
         combine_slopes(level, prior) if duration_s >= MIN_DRIFT_SPAN_S else (0.0, False)

@@ -18,9 +18,7 @@ MLPERF_TRAINING = "mlperf_training_v4"
 """Name of the rule of MLPerf Training v4 in table ``published``."""
 
 
-def _series(
-    t_ns: ArrayLike, power_w: ArrayLike
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _series(t_ns: ArrayLike, power_w: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Check a power log and sort it by time (stable: equal stamps keep their order)."""
     times = np.asarray(t_ns)
     power = np.asarray(power_w, dtype=np.float64)
@@ -188,6 +186,10 @@ def trapezoid_j(
         WattproofError: Unusable values.
     """
     times, power = _series(t_ns, power_w)
+    if end_ns <= start_ns:
+        raise WattproofError(
+            f"A window ends at {end_ns} ns, not after its begin at {start_ns} ns; correct it."
+        )
     if not times.size:
         return None
     if int(times[0]) - start_ns > max_edge_ns or end_ns - int(times[-1]) > max_edge_ns:
@@ -198,7 +200,6 @@ def trapezoid_j(
     relative = (times - start_ns).astype(np.float64)
     end = float(end_ns - start_ns)
     inside = (relative > 0) & (relative < end)
-    # Of readings with the same stamp np.interp is free to take any, so edges take it once each.
     edges = np.interp([0.0, end], relative, power)
     grid = np.concatenate([[0.0], relative[inside], [end]])
     values = np.concatenate([edges[:1], power[inside], edges[1:]])

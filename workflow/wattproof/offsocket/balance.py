@@ -96,7 +96,8 @@ def node_balance(energy: pd.DataFrame) -> pd.DataFrame:
         energy: Table ``energy``.
 
     Returns:
-        One row a window as `windows_of`, and in joules, NaN where unknown: meter_j (``node.ac``), packages_j, dram_j, socket_j (packages + DRAM), gpu_j (all
+        One row a window as `windows_of`, and in joules, NaN where unknown: meter_j
+        (``node.ac``), packages_j, dram_j, socket_j (packages + DRAM), gpu_j (all
         GPUs by NVML), others_j (GPUs other than the window's slot; 0 for windows without a slot,
         which own all), busy_j (off-socket: meter − socket − GPUs); also mean powers meter_w,
         socket_w, gpu_w, others_w, busy_w.

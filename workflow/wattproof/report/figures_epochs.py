@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from wattproof.report.inputs import ReportInputs
 from wattproof.report.select import (
     balance_windows,
+    estimator_labels,
     finite,
     floats,
     gpu_windows,
     is_code_carbon,
-    estimator_labels,
     setting_name,
     source_name,
 )
@@ -86,7 +86,7 @@ def _ecdf_panels(
         panel.set_xlabel(xlabel)
         if len(filled) == 1:
             panel.set_ylabel("cumulative share of epochs")
-        panel.legend(loc="lower right")
+        panel.legend(loc="best")
     return figure, filled
 
 
@@ -123,7 +123,9 @@ def utilisation(inputs: ReportInputs, source: str = "nvml") -> Drawing:
         source = "smi"
         power = gpu_windows(inputs, source)
     use = inputs.utilisation
-    by_slot = use.merge(power[power["slot"].notna()].astype({"slot": "Int64"}), on=["window_id", "slot"])
+    by_slot = use.merge(
+        power[power["slot"].notna()].astype({"slot": "Int64"}), on=["window_id", "slot"]
+    )
     # A run on several GPUs has one window: its utilisation is the mean over them.
     both = ["utilisation_percent", "memory_utilisation_percent"]
     mean = use.groupby("window_id", as_index=False)[both].mean()
@@ -131,7 +133,7 @@ def utilisation(inputs: ReportInputs, source: str = "nvml") -> Drawing:
     joined = joined[np.isfinite(floats(joined["mean_w"]))]
     if joined.empty:
         return absent("No epoch has both a GPU power and a utilisation.")
-    settings = [s for s in ("single", "ddp")]
+    settings = ["single", "ddp"]
     if not (joined["setting"] == "ddp").any() and (joined["setting"] == "packed").any():
         settings[1] = "packed"
     figure, axes = new(2, 2, 5.4)

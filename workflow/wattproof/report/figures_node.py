@@ -15,7 +15,15 @@ from wattproof.report.select import (
     node_parts,
     run_of_example,
 )
-from wattproof.report.style import COLOURS, Drawing, absent, cloud, new, series_colours
+from wattproof.report.style import (
+    COLOURS,
+    Drawing,
+    absent,
+    cloud,
+    legend_below,
+    new,
+    series_colours,
+)
 
 
 def best_estimator(inputs: ReportInputs) -> str | None:
@@ -43,7 +51,7 @@ def node_over_time(inputs: ReportInputs) -> Drawing:
     if wanted is None or not (rows["run_id"] == wanted).any():
         wanted = rows["run_id"].value_counts().sort_index().idxmax()
     rows = rows[rows["run_id"] == wanted].sort_values("start_ns")
-    figure, axes = new(1, 1, 3.4)
+    figure, axes = new(1, 1, 3.8)
     panel = axes[0, 0]
     meter = rows.drop_duplicates("window_id")
     meter = meter[np.isfinite(meter["reference_w"].to_numpy(float))]
@@ -71,7 +79,7 @@ def node_over_time(inputs: ReportInputs) -> Drawing:
     panel.set_ylabel("mean node power (W)")
     panel.set_title(f"Run {wanted}")
     panel.xaxis.get_major_locator().set_params(integer=True)
-    panel.legend(loc="best")
+    legend_below(panel, 2)
     return Drawing(
         figure,
         "Node power per epoch of one run: Code Carbon's rules"
@@ -129,16 +137,20 @@ def parts(inputs: ReportInputs) -> Drawing:
     energy = node_parts(inputs)
     if energy.empty:
         return absent(
-            "No run has the energies of node, GPU, CPU and DRAM together, so the node's energy "
-            "cannot be taken apart."
+            "No run has the energies of node, GPUs and CPUs together, so the node's energy cannot "
+            "be taken apart."
         )
     energy = energy.sort_values(["node_j", "window_id"])
+    no_dram = bool(energy["DRAM"].isna().all())
     figure, axes = new(1, 1, 3.2)
     panel = axes[0, 0]
     x = np.arange(1, len(energy) + 1)
     left = np.zeros(len(energy))
     colours = (COLOURS["nvml"], COLOURS["smi"], COLOURS["rapl"], "#999999")
     for part, colour in zip(PARTS, colours, strict=True):
+        if energy[part].isna().all():
+            continue  # no DRAM counter on this node
+        energy[part] = energy[part].fillna(0.0)
         share = (energy[part] / energy["node_j"]).to_numpy(float) * 100
         total = energy[part].sum() / energy["node_j"].sum() * 100
         panel.bar(x, share, 0.86, bottom=left, color=colour, label=f"{part} {total:.0f} %")
@@ -148,13 +160,13 @@ def parts(inputs: ReportInputs) -> Drawing:
     panel.set_title(f"Where the energy goes (n = {len(energy)} runs)")
     panel.grid(axis="x", visible=False)
     panel.xaxis.get_major_locator().set_params(integer=True)
-    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
+    legend_below(panel, 4)
     return Drawing(
         figure,
-        "Meter's energy of each run split into what NVML (GPU) and RAPL (CPU, DRAM) see and the "
-        "rest, which no sensor of the node sees (off-socket: board, fans, power supplies, and GPUs "
-        "outside the run). Legend: share over all runs. Packed runs are left out: they share the "
-        "node.",
+        "Meter's energy of each run split into what NVML (all GPUs) and RAPL (CPU, DRAM) see and "
+        "the rest, which no sensor of the node sees (off-socket: board, fans, power supplies"
+        + (", and memory, which has no counter here" if no_dram else "")
+        + "). Legend: share over all runs. Packed runs are left out: they share the node.",
     )
 
 
@@ -186,5 +198,3 @@ def dataset(inputs: ReportInputs) -> Drawing:
         f"Accuracy and node energy of the finished runs. Node energy by: {by}. Bars: lower and "
         "upper bound, where they are known.",
     )
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,15 @@ import pandas as pd
 
 from wattproof.report import series as ts
 from wattproof.report.inputs import ReportInputs
-from wattproof.report.select import METER, finite, floats, run_of_example, source_name
-from wattproof.report.style import COLOURS, Drawing, absent, ecdf, line, new
+from wattproof.report.select import (
+    METER,
+    METER_CHANNEL,
+    finite,
+    floats,
+    run_of_example,
+    source_name,
+)
+from wattproof.report.style import COLOURS, Drawing, absent, ecdf, legend_below, line, new
 from wattproof.units import NS_PER_S
 
 NO_EXAMPLE = "The report was given no example recording that holds a run and its samples."
@@ -93,7 +101,7 @@ def distribution(inputs: ReportInputs) -> Drawing:
     panel.set_xlabel("GPU power (W)")
     panel.set_ylabel("cumulative share of samples")
     panel.set_title(f"Run {run['run_id']}")
-    panel.legend(loc="lower right")
+    panel.legend(loc="best")
     words = "A flat stretch in one curve only is a band of power that this source did not sample."
     if balance is None:
         words += " No node balance: no meter, or its clock was refused."
@@ -101,7 +109,7 @@ def distribution(inputs: ReportInputs) -> Drawing:
 
 
 _TIMELINE = (
-    (METER, r".*", "node (W)"),
+    (METER, re.escape(METER_CHANNEL), "node (W)"),
     ("nvml", r"gpu\d+\.(power_instant|power_average)", "NVML (W)"),
     ("smi", r"gpu\d+\.power\w*", "SMI (W)"),
     ("rapl", r".*(package|dram).*", "RAPL (W)"),
@@ -181,7 +189,10 @@ def clock(inputs: ReportInputs) -> Drawing:
             offset_s[known] = (offsets - centre) / NS_PER_S
         residual_ms = floats(own["residual_ns"]) / 1e6
         colour = COLOURS.get(source, COLOURS["grey"])
-        for panel, y, bars in ((axes[0, 0], offset_s * 1e3, residual_ms), (axes[0, 1], residual_ms, None)):
+        for panel, y, bars in (
+            (axes[0, 0], offset_s * 1e3, residual_ms),
+            (axes[0, 1], residual_ms, None),
+        ):
             good = np.isfinite(y)
             panel.errorbar(
                 place[good & accepted],
@@ -194,7 +205,10 @@ def clock(inputs: ReportInputs) -> Drawing:
             )
             if (~accepted & good).any():
                 panel.plot(
-                    place[good & ~accepted], y[good & ~accepted], "x", color=COLOURS["smi"],
+                    place[good & ~accepted],
+                    y[good & ~accepted],
+                    "x",
+                    color=COLOURS["smi"],
                     label=f"{source}, refused",
                 )
     axes[0, 0].set_title("Offset")
@@ -205,7 +219,7 @@ def clock(inputs: ReportInputs) -> Drawing:
     for panel in axes[0]:
         panel.set_xlabel("session of a recording, in order")
         panel.xaxis.get_major_locator().set_params(integer=True)
-        panel.legend(loc="best")
+        legend_below(panel, 2)
     worst = finite(aligned.loc[aligned["accepted"].astype(bool), "residual_ns"])
     words = f"Largest residual accepted: {worst.max() / 1e6:.1f} ms. " if len(worst) else ""
     return Drawing(

@@ -9,10 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from wattproof.offsocket import node_balance, usable_energy_j
 from wattproof.report.inputs import ReportInputs
 
 METER = "meter"
 """Source taken as truth for the node."""
+
+METER_CHANNEL = "node.ac"
+"""Its channel with the power of the whole node."""
 
 _GPU = re.compile(r"^gpu(\d+)\.")
 _PREFERENCE = ("energy", "power_instant", "power_average", "power")
@@ -82,7 +86,7 @@ def gpu_windows(inputs: ReportInputs, source: str, level: str = "epoch") -> pd.D
     Returns:
         One row a window: window_id, run_id, setting, epoch, slot, mean_w, energy_j, samples,
         expected. GPUs of a window are summed; calibration loads are left out. mean_w is NaN
-        where the coverage did not allow an energy.
+        where the coverage did not allow an energy or the source's clock was refused.
     """
     columns = ["window_id", "run_id", "setting", "epoch", "slot"]
     values = ["mean_w", "energy_j", "samples", "expected"]
@@ -109,6 +113,7 @@ def gpu_windows(inputs: ReportInputs, source: str, level: str = "epoch") -> pd.D
     rows = rows[own.fillna(True).astype(bool)]
     for name in values:
         rows[name] = floats(rows[name])
+    rows["mean_w"] = rows["mean_w"].where(usable_energy_j(rows).notna())
     rows["unknown"] = rows["mean_w"].isna()
     rows = rows.sort_values(["window_id", "unknown", "rank"], kind="stable")
     rows = rows.drop_duplicates(["window_id", "device"])
@@ -137,48 +142,34 @@ def balance_windows(inputs: ReportInputs, level: str = "epoch") -> pd.DataFrame:
 
 
 def component_windows(inputs: ReportInputs, level: str) -> pd.DataFrame:
-    """Mean power of the node and its parts, one row a window.
+    """Energies of the node and its parts per window (paper, eq. 1), as `node_balance` says.
 
-    Returns:
-        window_id, setting, run_id, kind, duration_s, node, cpu, dram (W; NaN if unknown).
+    Calibration loads are left out.
     """
-    rows = inputs.energy[inputs.energy["level"] == level]
-    first = rows.drop_duplicates("window_id").set_index("window_id")
-    result = first[["setting", "run_id", "kind", "duration_s"]].copy()
-    channel = rows["channel"].str
-    choice = {
-        "node": (rows["source"] == METER),
-        "cpu": (rows["source"] == "rapl") & channel.contains("package"),
-        "dram": (rows["source"] == "rapl") & channel.contains("dram"),
-    }
-    for name, mask in choice.items():
-        part = rows[mask.astype(bool)]
-        watts = pd.Series(floats(part["mean_w"]), index=part["window_id"].to_numpy(), dtype=float)
-        grouped = watts.groupby(level=0)
-        result[name] = grouped.sum(min_count=1).where(~grouped.apply(_any_nan))
-    return result.reset_index()
+    table = node_balance(inputs.energy[inputs.energy["level"] == level]).reset_index()
+    return table[table["setting"] != "calibration"]
 
 
-def node_parts(inputs: ReportInputs, gpu_source: str = "nvml") -> pd.DataFrame:
-    """Energy of the parts of the node per run (paper, eq. 1), where all of them are known.
+def node_parts(inputs: ReportInputs) -> pd.DataFrame:
+    """Energy of the parts of the node per run, where all of them are known.
 
     Packed runs share the node, so that no run has a node energy of its own: they are left out.
 
     Returns:
         One row a run window: window_id, run_id, setting, node_j and one column of `PARTS` each
-        (J). "off-socket" is the rest: board, fans, power supplies, and GPUs outside the run.
+        (J). GPU holds all GPUs of the node. DRAM is NaN on nodes without a DRAM counter; its
+        energy is then part of "off-socket".
     """
-    node = component_windows(inputs, "run")
-    node = node[~node["setting"].isin(["packed", "calibration"])]
-    gpu = gpu_windows(inputs, gpu_source, "run")[["window_id", "mean_w"]]
-    merged = node.merge(gpu, on="window_id").dropna(subset=["node", "cpu", "dram", "mean_w"])
-    seconds = floats(merged["duration_s"])
-    result = merged[["window_id", "run_id", "setting"]].copy()
-    result["node_j"] = merged["node"].to_numpy(float) * seconds
-    for part, column in (("GPU", "mean_w"), ("CPU", "cpu"), ("DRAM", "dram")):
-        result[part] = merged[column].to_numpy(float) * seconds
-    result["off-socket"] = result["node_j"] - result[["GPU", "CPU", "DRAM"]].sum(axis=1)
-    return result
+    table = component_windows(inputs, "run")
+    table = table[(table["setting"] != "packed") & table["busy_j"].notna()]
+    names = {
+        "meter_j": "node_j",
+        "gpu_j": "GPU",
+        "packages_j": "CPU",
+        "dram_j": "DRAM",
+        "busy_j": "off-socket",
+    }
+    return table.rename(columns=names)[["window_id", "run_id", "setting", *names.values()]]
 
 
 def estimator_names(inputs: ReportInputs) -> set[str]:

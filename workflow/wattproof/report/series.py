@@ -9,7 +9,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from wattproof.report.inputs import ReportInputs
-from wattproof.report.select import METER, component_windows, finite, floats, gpu_windows
+from wattproof.report.select import (
+    METER,
+    METER_CHANNEL,
+    component_windows,
+    finite,
+    floats,
+)
 from wattproof.units import NS_PER_S
 
 Array = NDArray[np.float64]
@@ -145,31 +151,29 @@ class Balance:
 def gpu_balance(inputs: ReportInputs, run: pd.Series, origin_ns: int) -> Balance | None:
     """GPU power by node balance in one run (paper, eq. 2), or None without a meter.
 
-    The off-socket power is what the window's own balance took for it:
-    node − CPU − DRAM − GPU reference, as means of the run.
+    What is neither CPU, DRAM nor the run's GPU is taken as constant in the run, at what the
+    window's own GPU reference took for it: node − CPU − DRAM − GPU reference, as means.
     """
-    node = total([power(inputs, METER, c, origin_ns) for c in channels_of(inputs, METER, r".*")])
+    node = power(inputs, METER, METER_CHANNEL, origin_ns)
     if len(node.t_s) == 0:
         return None
+    parts = component_windows(inputs, "run")
+    means = parts[parts["window_id"] == run["window_id"]]
     sockets = total([power(inputs, "rapl", c, origin_ns) for c in _rapl(inputs)])
-    rest = _off_socket_w(inputs, run)
-    if len(sockets.t_s) and rest is not None:
-        value = node.value - sockets.at(node.t_s) - rest
+    rest_w = _rest_w(inputs, means)
+    if len(sockets.t_s) and rest_w is not None:
+        value = node.value - sockets.at(node.t_s) - rest_w
         good = np.isfinite(value)
         return Balance(
             Series(node.t_s[good], value[good], node.averaging_s),
-            f"meter − CPU − DRAM − {rest:.1f} W off-socket",
+            f"meter − CPU − DRAM − {rest_w:.1f} W (off-socket and other GPUs)",
         )
-    nvml = gpu_windows(inputs, "nvml", "run")
-    gpu_w = finite(nvml.loc[nvml["window_id"] == run["window_id"], "mean_w"])
-    parts = component_windows(inputs, "run")
-    node_w = finite(parts.loc[parts["window_id"] == run["window_id"], "node"])
-    if len(gpu_w) == 0 or len(node_w) == 0:
+    others = finite(means["meter_w"] - means["gpu_w"] + means["others_w"])
+    if len(others) == 0:
         return None
-    offset = float(node_w[0] - gpu_w[0])
     return Balance(
-        Series(node.t_s, node.value - offset, node.averaging_s),
-        f"meter − {offset:.1f} W, shifted to NVML's mean: only its shape is independent",
+        Series(node.t_s, node.value - others[0], node.averaging_s),
+        f"meter − {others[0]:.1f} W, which shifts it to NVML's mean: only its shape is independent",
     )
 
 
@@ -177,14 +181,8 @@ def _rapl(inputs: ReportInputs) -> list[str]:
     return channels_of(inputs, "rapl", r".*(package|dram).*")
 
 
-def _off_socket_w(inputs: ReportInputs, run: pd.Series) -> float | None:
-    """Mean off-socket power that the window's GPU reference implies (W)."""
-    parts = component_windows(inputs, "run")
-    parts = parts[parts["window_id"] == run["window_id"]]
-    reference = inputs.balance[inputs.balance["window_id"] == run["window_id"]]
-    values = [finite(parts[c]) for c in ("node", "cpu")] + [finite(reference["mean_w"])]
-    if any(len(v) == 0 for v in values):
-        return None
-    node, cpu, gpu = (float(v[0]) for v in values)
-    dram = finite(parts["dram"])  # laptops have no DRAM counter: then it is part of the rest
-    return node - cpu - gpu - (float(dram[0]) if len(dram) else 0.0)
+def _rest_w(inputs: ReportInputs, means: pd.DataFrame) -> float | None:
+    """Mean power beside CPU, DRAM and the run's GPU that the window's GPU reference implies (W)."""
+    reference = means.merge(inputs.balance[["window_id", "mean_w"]], on="window_id")
+    rest = finite(reference["meter_w"] - reference["socket_w"] - floats(reference["mean_w"]))
+    return float(rest[0]) if len(rest) else None

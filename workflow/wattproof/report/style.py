@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[np.float64]
+
 COLOURS = {
     # Okabe and Ito's palette: told apart with every common kind of colour blindness.
     "balance": "#000000",
@@ -34,7 +36,7 @@ WIDTH_IN = 7.5
 MAX_VECTOR_POINTS = 2_000
 """Clouds with more points are drawn as an image inside the SVG, which else gets megabytes."""
 
-_RC = {
+_RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "axes.titlesize": 10,
@@ -138,12 +140,17 @@ def say(axes: Any, words: str) -> None:
     )
 
 
-def ecdf(axes: Any, values: NDArray[np.float64], colour: str, label: str, style: str = "-") -> None:
+def ecdf(axes: Any, values: Array, colour: str, label: str, style: str = "-") -> None:
     """Draw an empirical cumulative distribution, its n in the legend."""
     axes.ecdf(values, color=colour, linestyle=style, label=f"{label} (n = {len(values)})")
 
 
-def cloud(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64], colour: str, **more: Any) -> Any:
+def legend_below(axes: Any, columns: int) -> None:
+    """Put the legend under the panel, where no data can be."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns)
+
+
+def cloud(axes: Any, x: Array, y: Array, colour: str, **more: Any) -> Any:
     """Scatter; many points are drawn as an image inside the SVG."""
     return axes.scatter(
         x,
@@ -157,14 +164,12 @@ def cloud(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64], colour: str
     )
 
 
-def line(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64], colour: str, **more: Any) -> Any:
+def line(axes: Any, x: Array, y: Array, colour: str, **more: Any) -> Any:
     """Line; a long one is drawn as an image inside the SVG."""
     return axes.plot(x, y, color=colour, rasterized=len(x) >= 10 * MAX_VECTOR_POINTS, **more)
 
 
-def save(
-    drawing: Drawing, name: str, title: str, out_dir: Path, simulated: bool
-) -> FigureInfo:
+def save(drawing: Drawing, name: str, title: str, out_dir: Path, simulated: bool) -> FigureInfo:
     """Write PNG and SVG, the same bytes for the same data, marked if simulated."""
     from matplotlib import pyplot as plt
 

@@ -104,7 +104,9 @@ def _virtual_node(session: Path, truth: Path, config: Config) -> Iterator[dict[s
     node = config["node"]
     # The session's name is in the seed: each session is another stretch of the node's life.
     seed = [node["seed"], *session.parent.name.encode(), *session.name.encode()]
-    virtual.create_node(node_dir, truth, node["preset"], node["seed"], node["overrides"], seed)
+    spec = virtual.create_node(
+        node_dir, truth, node["preset"], node["seed"], node["overrides"], seed
+    )
     command = [sys.executable, "-m", "wattproof.virtual", str(node_dir)]
     daemon = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
@@ -115,7 +117,7 @@ def _virtual_node(session: Path, truth: Path, config: Config) -> Iterator[dict[s
             raise WattproofError(
                 f"The virtual node did not start; run '{' '.join(command)}' to see why."
             )
-        yield {"kind": "virtual", "dir": str(node_dir)}
+        yield {"kind": "virtual", "dir": str(node_dir), "memory_gib": spec.memory_gib}
     finally:
         assert daemon.stdin is not None
         with contextlib.suppress(OSError):
@@ -133,7 +135,8 @@ def _node(session: Path, truth: Path, config: Config) -> Iterator[dict[str, Any]
         with _virtual_node(session, truth, config) as node:
             yield node
     else:
-        yield {"kind": "real", "dir": None}
+        memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        yield {"kind": "real", "dir": None, "memory_gib": memory_gib}
 
 
 def _boot_id() -> str:
@@ -143,27 +146,29 @@ def _boot_id() -> str:
         return ""
 
 
-def _begin_session(recording: str, paths: Paths, config: Config) -> tuple[Path, Path]:
-    number = len(paths.sessions())
-    session = paths.raw / f"session-{number:03d}"
+def _begin_session(paths: Paths) -> Path:
+    session = paths.raw / f"session-{len(paths.sessions()):03d}"
     session.mkdir(parents=True)
     paths.runs.mkdir(exist_ok=True)
-    truth = paths.truth / session.name
+    return session
+
+
+def _describe_session(session: Path, recording: str, config: Config, node: dict[str, Any]) -> None:
     atomic_json(
         session / "session.json",
         {
             "recording": recording,
-            "session": number,
+            "session": int(session.name.removeprefix("session-")),
             "campaign": config["campaign"],
             "host": socket.gethostname(),
             "kernel": platform.release(),
             "boot_id": _boot_id(),
             "mono_ns": time.monotonic_ns(),
             "wall_ns": time.time_ns(),
-            "simulated": config["node"]["kind"] == "virtual",
+            "simulated": node["kind"] == "virtual",
+            "memory_gib": node["memory_gib"],
         },
     )
-    return session, truth
 
 
 def _train(
@@ -272,11 +277,13 @@ def record(
         done = len(rows) - len(left)
         if done:
             progress(f"{done} of {len(rows)} runs are on disk; going on with the rest")
-        session, truth = _begin_session(recording, paths, config)
-        with (
-            _node(session, truth, config) as node,
-            Recorder(session, config["sources"], node, config["on_missing_source"]) as recorder,
-        ):
+        session = _begin_session(paths)
+        truth = paths.truth / session.name
+        with _node(session, truth, config) as node, contextlib.ExitStack() as stack:
+            _describe_session(session, recording, config, node)
+            recorder = stack.enter_context(
+                Recorder(session, config["sources"], node, config["on_missing_source"])
+            )
             activity = truth / "activity.bin" if node["kind"] == "virtual" else None
             for number, row in enumerate(left, start=1):
                 what = row.spec.get("load") or row.network_key

@@ -51,8 +51,12 @@ def seal(
     marks: list[dict[str, Any]] = []
     hosts: set[str] = set()
     simulated = False
+    memory_gib = None
     for session in paths.sessions():
+        if not (session / "session.json").exists():
+            continue  # it died before any instrument was started
         about = json.loads((session / "session.json").read_text(encoding="utf-8"))
+        memory_gib = about["memory_gib"]
         hosts.add(about["host"])
         simulated = simulated or about["simulated"]
         for name, table in seal_session(session, recording, about["session"]).items():
@@ -72,5 +76,10 @@ def seal(
             for key in ("model", "serial", "driver", "limit_w")
             if key in identity
         }
-    about = {"host": ", ".join(sorted(hosts)), "instruments": instruments, "simulated": simulated}
+    about = {
+        "host": ", ".join(sorted(hosts)),
+        "instruments": instruments,
+        "simulated": simulated,
+        "extra": {"memory_gib": memory_gib},
+    }
     return sealed, about

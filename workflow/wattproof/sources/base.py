@@ -91,12 +91,17 @@ class Reading:
         value: In the channel's unit; None unless the status is OK.
         status: Outcome.
         device_ns: The device's own stamp of the value, if it gives one.
+        start_ns: Monotonic, before this very value was asked for; None if the source did not time
+            its parts, then the recorder's stamps around the whole `Source.read` hold.
+        end_ns: Monotonic, after it came; a streamed value has ``start_ns == end_ns``: its arrival.
     """
 
     channel: str
     value: float | None
     status: Status = Status.OK
     device_ns: int | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
 
 
 @runtime_checkable
@@ -105,6 +110,9 @@ class Source(Protocol):
 
     `open` raises `WattproofError` with one clear sentence when the instrument is absent or not
     permitted. `read` never raises for a failed measurement: it returns a `Reading` with a status.
+    A device that is gone for good delivers one ``DEVICE_LOST`` and then raises `WattproofError`:
+    the process ends, and the recorder opens the source anew. A streaming `read` returns after a
+    quarter of a second at the latest, with nothing if nothing came.
     """
 
     name: str
@@ -122,3 +130,36 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of the device. Must be safe to call twice and after a failed `open`."""
         ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A source whose `read` can block for longer than a second."""
+
+    def interrupt(self) -> None:
+        """Make a running `read` return soon; called from another thread or a signal handler."""
+        ...
+
+
+class Every:
+    """Says when something slow is due again: at most once per `interval_s`, on a steady grid.
+
+    Args:
+        interval_s: Shortest time between two turns, in seconds.
+        slack_s: A turn may come so much early: reads on a grid of their own jitter around it.
+    """
+
+    def __init__(self, interval_s: float, slack_s: float = 0.0) -> None:
+        self._interval_ns = round(interval_s * 1e9)
+        self._slack_ns = round(min(slack_s, interval_s / 2) * 1e9)
+        self._next_ns: int | None = None
+
+    def due(self, now_ns: int) -> bool:
+        """Return whether it is due at `now_ns` (monotonic), and if so plan the next turn."""
+        if self._next_ns is None or now_ns >= self._next_ns + self._interval_ns:
+            self._next_ns = now_ns + self._interval_ns
+            return True
+        if now_ns < self._next_ns - self._slack_ns:
+            return False
+        self._next_ns += self._interval_ns
+        return True

@@ -44,12 +44,15 @@ class Feature:
         source: Parameter, cost of the network, or ``epochs``.
         transform: ``raw``, ``log``, or ``is`` (1 where the source has this category).
         category: The category of an ``is`` column.
+        floor: Smaller numbers enter a logarithm as this one. No trained value is that small; a
+            space may still have a zero that was never trained.
     """
 
     name: str
     source: str
     transform: str
     category: str | None = None
+    floor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,9 @@ def learn(columns: Columns, parameters: Sequence[str]) -> Encoding:
             wide = low > 0 and high >= LOG_SPAN * low
             log = source in COMPLEXITY or wide
             features.append(
-                Feature(f"log_{source}", source, "log") if log else Feature(source, source, "raw")
+                Feature(f"log_{source}", source, "log", floor=low / 10)
+                if log
+                else Feature(source, source, "raw")
             )
         else:
             known = tuple(sorted(set(values.astype(str).tolist())))
@@ -186,7 +191,8 @@ def columns_of(dataset: pd.DataFrame) -> tuple[dict[str, NDArray[Any]], list[str
     import pandas as pd
 
     prefix = "config_"
-    found = {name.removeprefix(prefix): name for name in dataset if name.startswith(prefix)}
+    names = [str(name) for name in dataset.columns]
+    found = {name.removeprefix(prefix): name for name in names if name.startswith(prefix)}
     wanted = {**found, **{name: name for name in COMPLEXITY}}
     wanted.setdefault(EPOCHS, EPOCHS)
     columns: dict[str, NDArray[Any]] = {}
@@ -206,4 +212,6 @@ def _transformed(values: NDArray[Any], feature: Feature) -> Floats:
     if feature.transform == "is":
         return (np.asarray(values, dtype=str) == feature.category).astype(np.float64)
     numbers = np.asarray(values, dtype=np.float64)
-    return np.log(numbers) if feature.transform == "log" else numbers
+    if feature.transform == "log":
+        return np.log(np.maximum(numbers, feature.floor or np.finfo(np.float64).tiny))
+    return numbers

@@ -87,30 +87,35 @@ class Activity:
         """Publish the levels of phase "input", "train" or "eval"."""
         if self._writer is not None:
             load = self._loads[name]
-            self.levels(name, load.gpu_compute, load.gpu_memory, load.cpu_load, load.dram_load)
+            self._publish(self._writer, name, load, 1.0)
 
-    def levels(
-        self,
-        kind: str,
-        gpu_compute: float = 0.0,
-        gpu_memory: float = 0.0,
-        cpu_load: float = 0.0,
-        dram_load: float = 0.0,
-    ) -> None:
-        """Publish levels (each 0 to 1) under a name."""
-        if self._writer is not None:
-            self._writer.publish(
-                self._slot,
-                kind=kind,
-                gpu_compute=gpu_compute,
-                gpu_memory=gpu_memory,
-                cpu_load=cpu_load,
-                dram_load=dram_load,
-            )
+    def calibration(self, kind: str, level: float) -> None:
+        """Publish a calibration load (see `loads`) at a level from 0 to 1; idle at level 0."""
+        if self._writer is None:
+            return
+        if level == 0:
+            self.idle()
+            return
+        from wattproof.virtual.load import CALIBRATION_LOADS
+
+        # The synchronisation pattern switches the same load that `gpu` climbs in stairs.
+        load = CALIBRATION_LOADS["gpu" if kind == "sync" else kind]
+        self._publish(self._writer, kind, load, level)
 
     def idle(self) -> None:
         """Publish that nothing is going on."""
-        self.levels(IDLE)
+        if self._writer is not None:
+            self._writer.publish(self._slot, kind=IDLE)
+
+    def _publish(self, writer: Writer, kind: str, load: Load, level: float) -> None:
+        writer.publish(
+            self._slot,
+            kind=kind,
+            gpu_compute=level * load.gpu_compute,
+            gpu_memory=level * load.gpu_memory,
+            cpu_load=level * load.cpu_load,
+            dram_load=level * load.dram_load,
+        )
 
 
 def open_writer(path: str | None) -> Writer | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wattproof.errors import WattproofError, did_you_mean
@@ -158,15 +159,14 @@ def load(
         test, rest = np.split(rng.permutation(data_set.total), [data_set.test])
     validation, pool = np.split(rest, [data_set.validation])
     few = max(MIN_EVAL_IMAGES, train_images // 2)
-    chosen = (pool[:train_images], validation[:few], test[:few])
-    mean, deviation = images[chosen[0]].mean(), images[chosen[0]].std()
-
-    def part(indices: NDArray[np.int64]) -> Part:
-        scaled = resize((images[indices] - mean) / deviation, image_size)
-        return Part(images=scaled[:, None], labels=labels[indices])
-
-    train, val, held_out = map(part, chosen)
-    return Data(train, val, held_out, classes=data_set.classes, flip=data_set.flip)
+    split = (pool[:train_images], validation[:few], test[:few])
+    scaled = [resize(images[chosen], image_size) for chosen in split]
+    mean, deviation = scaled[0].mean(), scaled[0].std()
+    parts = [
+        Part(images=((part - mean) / deviation)[:, None], labels=labels[chosen])
+        for part, chosen in zip(scaled, split, strict=True)
+    ]
+    return Data(*parts, classes=data_set.classes, flip=data_set.flip)
 
 
 def resize(images: Images, side: int) -> Images:
@@ -204,8 +204,17 @@ def _get(name: str) -> DataSet:
     return _DATA_SETS[name]
 
 
+def _digits_file() -> Path | None:
+    package = find_spec("sklearn")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        path = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if path.is_file():
+            return path
+    return None
+
+
 def _digits_present(_data_dir: str | None) -> None:
-    if find_spec("sklearn") is None:
+    if _digits_file() is None:
         raise WattproofError(
             "Data set 'digits' comes with scikit-learn, which is not installed; "
             "run pip install 'wattproof[train]'."
@@ -214,11 +223,13 @@ def _digits_present(_data_dir: str | None) -> None:
 
 def _read_digits(_data_dir: str | None) -> tuple[Images, Labels]:
     import numpy as np
-    from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    images: Images = np.asarray(digits.images / 16.0, dtype=np.float32)
-    return images, np.asarray(digits.target, dtype=np.int64)
+    # What sklearn.datasets.load_digits reads, without the second that importing it costs each run.
+    path = _digits_file()
+    assert path is not None, "check() was passed"
+    table = np.loadtxt(path, delimiter=",")
+    images: Images = np.asarray(table[:, :-1].reshape(-1, 8, 8) / 16.0, dtype=np.float32)
+    return images, np.asarray(table[:, -1], dtype=np.int64)
 
 
 _DATA_SETS = {

@@ -21,15 +21,7 @@ CHIP_S = 0.25
 
 STAIRS = (0.25, 0.5, 0.75, 1.0)
 
-_SHARES = {
-    # Of the level: GPU arithmetic, GPU memory bandwidth, CPU, DRAM bandwidth. A sieve lives in
-    # the cache; `stress` is memory-heavy by intention.
-    "idle": (0.0, 0.0, 0.0, 0.0),
-    "prime": (0.0, 0.0, 1.0, 0.1),
-    "stress": (0.0, 0.0, 1.0, 1.0),
-    "gpu": (1.0, 1.0, 0.0, 0.0),
-    "sync": (1.0, 1.0, 0.0, 0.0),
-}
+KINDS = ("gpu", "idle", "prime", "stress", "sync")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +30,6 @@ class Step:
 
     seconds: float
     level: float
-
-
-def names() -> tuple[str, ...]:
-    """Kinds of loads."""
-    return tuple(sorted(_SHARES))
 
 
 def programme(load: str, seconds: float, seed: int) -> list[Step]:
@@ -82,12 +69,6 @@ def sync_pattern(chips: int, seed: int) -> tuple[bool, ...]:
     return tuple(pattern)
 
 
-def levels(load: str, level: float) -> dict[str, float]:
-    """Return what the virtual node is told of a load at a level."""
-    keys = ("gpu_compute", "gpu_memory", "cpu_load", "dram_load")
-    return {key: share * level for key, share in zip(keys, _SHARES[load], strict=True)}
-
-
 def play(load: str, steps: list[Step], crew: Crew, activity: Activity) -> None:
     """Play a programme from now on, each step on its absolute deadline.
 
@@ -102,10 +83,7 @@ def play(load: str, steps: list[Step], crew: Crew, activity: Activity) -> None:
     try:
         crew.start(timetable)
         for end_ns, level in timetable:
-            if level > 0:
-                activity.levels(load, **levels(load, level))
-            else:
-                activity.idle()
+            activity.calibration(load, level)
             crew.work(end_ns, level)
     finally:
         activity.idle()

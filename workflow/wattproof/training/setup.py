@@ -58,4 +58,5 @@ def prepare(threads: int) -> None:
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     # Filling fresh memory guards against bugs that this code does not have, and costs time.
-    deterministic.fill_uninitialized_memory = False
+    # (A property that the module puts in place at run time, so type checkers miss it.)
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

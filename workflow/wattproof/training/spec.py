@@ -184,7 +184,7 @@ def parse_spec(document: Mapping[str, Any]) -> Spec:
         work = _parse_training(document)
     else:
         seconds = float(_get(document, "seconds", _NUMBER, least=0))
-        work = LoadSpec(_choice(document, "load", loads.names()), seconds)
+        work = LoadSpec(_choice(document, "load", loads.KINDS), seconds)
     activity = document.get("activity")
     if activity is not None and not isinstance(activity, str):
         raise WattproofError(f"key 'activity' must be a path or null, but is {activity!r}.")

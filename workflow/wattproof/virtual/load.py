@@ -1,9 +1,10 @@
 """The load model: how much of the node a training keeps busy.
 
 One model for all search spaces. It is roofline-like in spirit: compute units fill with
-multiply-accumulates a step, memory with activations a step, both slowly and with saturation, because
-small kernels leave most of a GPU empty whatever their number. Loads are stated for a *reference
-GPU* (an H100); how a smaller GPU is filled by the same work is its preset's `fill_factor`.
+multiply-accumulates a step, memory with activations a step, both slowly and with saturation,
+because small kernels leave most of a GPU empty whatever their number. Loads are stated for a
+*reference GPU* (an H100); how a smaller GPU is filled by the same work is its preset's
+`fill_factor`.
 
 The form ``x^h / (1 + x^h)`` and its constants are assumptions, fitted to one published fact
 (arXiv 2505.15631: EA-HAS-Bench's Tiny ImageNet networks draw 146 to 305 W of 75 to 800 W on an

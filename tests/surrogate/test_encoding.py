@@ -1,0 +1,75 @@
+"""Encoding: exact columns, checksum, domain."""
+
+import json
+
+import numpy as np
+import pytest
+
+from wattproof.errors import WattproofError
+from wattproof.surrogate.encoding import Encoding, learn
+
+COLUMNS = {
+    "lr": np.array([0.001, 0.1]),
+    "cutout": np.array([0.0, 8.0]),
+    "optimizer": np.array(["sgd", "adam"]),
+    "epochs": np.array([4.0, 6.0]),
+    "macs": np.array([1e6, 2e6]),
+    "params": np.array([1e4, 2e4]),
+    "activations": np.array([1e5, 2e5]),
+}
+PARAMETERS = ["cutout", "epochs", "lr", "optimizer"]
+
+
+def test_columns_are_exactly_these() -> None:
+    encoding = learn(COLUMNS, PARAMETERS)
+    assert encoding.names == [
+        "cutout",
+        "log_lr",
+        "optimizer=adam",
+        "optimizer=sgd",
+        "epochs",
+        "log_macs",
+        "log_params",
+        "log_activations",
+        "log_epoch",
+        "progress",
+    ]
+    row = encoding.at_epochs(encoding.static(COLUMNS), np.array([2, 6]), COLUMNS["epochs"])
+    expected = [0, np.log(0.001), 0, 1, 4, np.log(1e6), np.log(1e4), np.log(1e5), np.log(2), 0.5]
+    assert row.dtype == np.float32
+    assert row[0] == pytest.approx(expected, rel=1e-6)
+    assert row[1, -1] == 1.0
+
+
+def test_round_trip_and_checksum() -> None:
+    encoding = learn(COLUMNS, PARAMETERS)
+    assert Encoding.from_json(encoding.to_json()) == encoding
+    content = json.loads(encoding.to_json())
+    content["features"].reverse()
+    with pytest.raises(WattproofError, match="checksum"):
+        Encoding.from_json(json.dumps(content))
+
+
+def one(**changes: object) -> dict[str, np.ndarray]:
+    first = {name: values[:1] for name, values in COLUMNS.items()}
+    return first | {name: np.array([value]) for name, value in changes.items()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "inside"),
+    [
+        ({}, True),
+        ({"lr": 0.1}, True),
+        ({"lr": 0.1001}, False),
+        ({"macs": 2.1e6}, False),
+        ({"optimizer": "adamw"}, False),
+        ({"epochs": 5}, True),
+    ],
+)
+def test_in_domain(changes: dict[str, object], inside: bool) -> None:
+    assert learn(COLUMNS, PARAMETERS).in_domain(one(**changes)).tolist() == [inside]
+
+
+def test_a_zero_that_was_never_trained_stays_finite() -> None:
+    """The logarithm of a parameter that is 0 in the space but was positive in all trainings."""
+    assert np.isfinite(learn(COLUMNS, PARAMETERS).static(one(lr=0.0))).all()

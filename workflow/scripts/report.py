@@ -1,0 +1,28 @@
+"""Rule report: figures, scorecard and the page, from tables only."""
+
+from pathlib import Path
+
+from wattproof import agreement, clocks, offsocket, report, rule, tables
+
+with rule.logged(snakemake):
+    names = ("plan", "usage", "calibration", "estimates", "dataset", "curves", "scores")
+    many = ("energy", "windows", "clocks", "channels", "health", "utilisation")
+    frames = {n: tables.read_frame(snakemake.input[n], n) for n in (*names, *many)}
+    both = (snakemake.input.agreement, snakemake.input.estimator_agreement)
+    frames["agreement"] = tables.read_frame(both, "agreement")
+    name, analysis = snakemake.params.example, snakemake.params.campaign["analysis"]
+    energy = frames["energy"]
+    samples = tables.read_frame(snakemake.input.example, "samples")
+    own = [frames[n][frames[n]["recording"] == name] for n in ("channels", "clocks")]
+    samples["t_ns"] = clocks.to_recording_time(samples, *own)
+    meta = tables.merge_meta(snakemake.input.energy)
+    inputs = report.ReportInputs(
+        simulated=meta.simulated,
+        balance=agreement.reference_gpu(energy, offsocket.fit(energy), analysis["off_socket"]),
+        example={"recording": name, "samples": samples},
+        config=snakemake.params.campaign,
+        provenance=report.provenance(meta, snakemake.params.config_file),
+        **frames,
+    )
+    figures = report.draw_all(inputs, Path(snakemake.output.figures))
+    report.build(inputs, figures, Path(snakemake.output.page), Path(snakemake.output.scorecard))

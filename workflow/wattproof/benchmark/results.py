@@ -1,0 +1,76 @@
+"""What a query answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BANNER = "SIMULATED: the energies come from a virtual node, not from a measurement."
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A number with its interval.
+
+    Attributes:
+        value: The prediction, or a noisy draw of it.
+        low: Lower end of the interval around the prediction; None if none could be set.
+        high: Upper end.
+        unit: ``1`` (a share from 0 to 1), ``J``, ``s`` or ``W``.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    unit: str
+
+    def __str__(self) -> str:
+        unit = "" if self.unit == "1" else f" {self.unit}"
+        if self.low is None or self.high is None:
+            return f"{self.value:.4g}{unit}  (no interval: the campaign was too small)"
+        return f"{self.value:.4g}{unit}  ({self.low:.4g} to {self.high:.4g}{unit})"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Answer to one query.
+
+    Attributes:
+        accuracy: Validation accuracy after the epoch, 0 to 1.
+        energy_j: Energy of all epochs so far, in joules; see `energy_scope`.
+        time_s: Duration of all epochs so far, in seconds.
+        power_w: Mean power so far, in watts.
+        epoch: Epochs finished.
+        network_key: Network that the configuration really builds.
+        in_domain: Whether the configuration lies inside what was trained. Outside of it the
+            intervals promise nothing.
+        provenance: Where the numbers come from.
+        energy_scope: ``node`` or ``gpu``: whose energy and power it is.
+        level: Nominal coverage of the intervals.
+        simulated: Whether any energy behind it comes from a virtual node.
+    """
+
+    accuracy: Value
+    energy_j: Value
+    time_s: Value
+    power_w: Value
+    epoch: int
+    network_key: str
+    in_domain: bool
+    provenance: str
+    energy_scope: str
+    level: float
+    simulated: bool
+
+    def __str__(self) -> str:
+        lines = [BANNER] if self.simulated else []
+        lines += [
+            f"{self.network_key} after {self.epoch} epochs ({self.provenance}, "
+            f"{self.level:.0%} intervals)",
+            f"  accuracy  {self.accuracy}",
+            f"  energy    {self.energy_j}, {self.energy_scope}",
+            f"  time      {self.time_s}",
+            f"  power     {self.power_w}, {self.energy_scope}",
+        ]
+        if not self.in_domain:
+            lines.append("  outside of what was trained: the intervals promise nothing here")
+        return "\n".join(lines)

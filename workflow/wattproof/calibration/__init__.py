@@ -1,0 +1,30 @@
+"""Rules that turn cheap channels into node energy, and their errors against the meter."""
+
+# The order of these imports is the order of the estimators in tables and figures.
+# isort: off
+from wattproof.calibration import code_carbon, bracket, regression
+# isort: on
+
+from wattproof.calibration.assess import Calibration, calibrate
+from wattproof.calibration.base import (
+    ESTIMATORS,
+    Estimator,
+    Inputs,
+    Outcome,
+    Parameter,
+    estimator,
+)
+
+__all__ = [
+    "ESTIMATORS",
+    "Calibration",
+    "Estimator",
+    "Inputs",
+    "Outcome",
+    "Parameter",
+    "bracket",
+    "calibrate",
+    "code_carbon",
+    "estimator",
+    "regression",
+]

@@ -1,0 +1,201 @@
+"""The energy of every window by every power or energy channel of its session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from wattproof import tables
+from wattproof.clocks import to_recording_time
+from wattproof.clocks.frames import (
+    BoolArray,
+    F64Array,
+    Int64Array,
+    as_frame,
+    floats,
+    good,
+    groups,
+    int64,
+    records,
+)
+from wattproof.energy.channel import Result, Series, integrate_channel
+from wattproof.energy.flags import FLAGS
+from wattproof.units import NS_PER_S
+
+DEFAULTS: dict[str, float] = {
+    "min_samples": 5,
+    "min_coverage": 0.8,
+    "max_gap_s": 2.0,
+    "counter_cap_w": 2000.0,
+}
+"""Settings of `integrate`; keys given by a campaign (``analysis``) take their place.
+
+``min_samples``: fewer good samples in a window are flagged. ``min_coverage``: below it an energy
+is refused. ``max_gap_s``: longer holes are not bridged. ``counter_cap_w``: no single device draws
+more; a counter that seems to was reset, or read wrongly.
+"""
+
+KEYS = ("recording", "session", "source", "channel")
+
+
+def _series(
+    rows: Int64Array | None,
+    t_ns: Int64Array,
+    usable: BoolArray,
+    value: F64Array,
+    scheduled: BoolArray,
+    clock: dict[str, Any] | None,
+    on_device: bool,
+) -> Series:
+    refused = on_device and (clock is None or not clock["accepted"])
+    if rows is None or refused:
+        rows = np.zeros(0, dtype=np.int64)
+    rows = rows[usable[rows]]
+    if np.any(np.diff(t_ns[rows]) < 0):
+        rows = rows[np.argsort(t_ns[rows], kind="stable")]
+    # Two values with one stamp: the later row counts, as it would for a reader of the device.
+    rows = rows[np.append(np.diff(t_ns[rows]) > 0, True)] if len(rows) else rows
+    streamed = on_device or (len(rows) > 0 and not scheduled[rows].any())
+    residual = clock["residual_ns"] if on_device and clock is not None else 0.0
+    spread = float("nan") if pd.isna(residual) else float(residual) / NS_PER_S
+    return Series(t_ns[rows], value[rows], streamed, not refused, spread)
+
+
+def _counter_ratios(listed: list[dict[str, Any]], results: list[Result]) -> list[F64Array]:
+    """Counter energy over integral of instant power, for the channels of one device.
+
+    The power channel of the counter's own source is preferred; a power channel of another source
+    is compared with the first counter of the device.
+    """
+    k = len(results[0].energy_j) if results else 0
+    ratios = [np.full(k, np.nan) for _ in results]
+
+    def partner(index: int, wanted: list[int]) -> int | None:
+        own = [other for other in wanted if listed[other]["device"] == listed[index]["device"]]
+        own.sort(key=lambda other: listed[other]["source"] != listed[index]["source"])
+        return own[0] if own else None
+
+    counters = [i for i, c in enumerate(listed) if c["kind"] == "energy"]
+    powers = [i for i, c in enumerate(listed) if str(c["channel"]).endswith(".power_instant")]
+    for here, there in ((counters, powers), (powers, counters)):
+        for index in here:
+            other = partner(index, there)
+            if other is None:
+                continue
+            counter, power = (index, other) if here is counters else (other, index)
+            below = results[power].energy_j
+            ratios[index] = np.divide(
+                results[counter].energy_j, below, out=np.full(k, np.nan), where=below > 0
+            )
+    return ratios
+
+
+def _flag_lists(marks: dict[str, BoolArray], count: int) -> list[list[str]]:
+    names = [name for name in FLAGS if name in marks]
+    if not names:
+        return [[] for _ in range(count)]
+    rows = np.stack([marks[name] for name in names], axis=1)
+    return [[name for name, on in zip(names, row, strict=True) if on] for row in rows.tolist()]
+
+
+def _rows(
+    windows: pd.DataFrame, duration_s: F64Array, channel: dict[str, Any], result: Result
+) -> pd.DataFrame:
+    part = windows.copy(deep=False)
+    part["source"] = channel["source"]
+    part["channel"] = channel["channel"]
+    part["device"] = channel["device"]
+    part["duration_s"] = duration_s
+    part["energy_j"] = result.energy_j
+    part["mean_w"] = np.divide(
+        result.energy_j, duration_s, out=np.full(len(duration_s), np.nan), where=duration_s > 0
+    )
+    part["energy_u_j"] = result.energy_u_j
+    part["samples"] = result.samples
+    part["expected"] = result.expected
+    part["coverage"] = result.coverage
+    part["longest_gap_s"] = result.longest_gap_s
+    part["method"] = result.method
+    return part
+
+
+def integrate(
+    samples: pd.DataFrame | pa.Table,
+    channels: pd.DataFrame | pa.Table,
+    clocks: pd.DataFrame | pa.Table,
+    windows: pd.DataFrame | pa.Table,
+    settings: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Integrate every power and energy channel over every window of its session.
+
+    Power channels by trapezoids with interpolation at the edges (each value set back by half its
+    averaging time), meters by the overlap with their cycles, counters by their increments,
+    channels with ``energy_rule: mean`` in their identity by the mean of the samples inside times
+    the duration (EA-HAS-Bench's way). Nothing is scaled up for what was not measured: holes lower
+    the coverage, and below ``min_coverage`` the energy is null.
+
+    Args:
+        samples: Table ``samples``.
+        channels: Table ``channels``.
+        clocks: Table ``clocks``.
+        windows: Table ``windows``.
+        settings: Keys of `DEFAULTS`; other keys are ignored.
+
+    Returns:
+        Table ``energy``, one row per window × channel; null where unknown.
+
+    Raises:
+        WattproofError: If a power channel is not in W, or an energy channel not in J.
+    """
+    chosen = {key: float(settings.get(key, value)) for key, value in DEFAULTS.items()}
+    frame, listed, cut = as_frame(samples), as_frame(channels), as_frame(windows)
+    instants = to_recording_time(frame, listed, clocks)
+    usable = good(frame) & ~np.asarray(instants.isna(), dtype=bool)
+    t_ns: Int64Array = instants.to_numpy(dtype=np.int64, na_value=0)
+    value = floats(frame, "value")
+    scheduled = frame["scheduled_ns"].notna().to_numpy(dtype=bool)
+    by_channel = groups(frame, KEYS)
+    by_session = groups(cut, ("recording", "session"))
+    clock_rows = {
+        (row["recording"], row["session"], row["source"]): row for row in records(as_frame(clocks))
+    }
+    labels = [name for name in tables.schema("windows").names if not name.endswith("_ns")]
+
+    parts: list[pd.DataFrame] = []
+    flag_lists: list[list[str]] = []
+    wanted = listed[listed["kind"].isin(["power", "energy"])]
+    for key, where in groups(wanted, ("recording", "session")).items():
+        if key not in by_session:
+            continue
+        own = cut.iloc[by_session[key]]
+        start_ns, _ = int64(own, "start_ns")
+        end_ns, _ = int64(own, "end_ns")
+        rows = records(wanted.iloc[where])
+        results = []
+        for channel in rows:
+            series = _series(
+                by_channel.get((*key, channel["source"], channel["channel"])),
+                t_ns,
+                usable,
+                value,
+                scheduled,
+                clock_rows.get((*key, channel["source"])),
+                channel["clock"] == "device",
+            )
+            results.append(integrate_channel(channel, series, start_ns, end_ns, chosen))
+        duration_s = (end_ns - start_ns) / NS_PER_S
+        ratios = _counter_ratios(rows, results)
+        for channel, result, ratio in zip(rows, results, ratios, strict=True):
+            part = _rows(own[labels], duration_s, channel, result)
+            part["counter_ratio"] = ratio
+            parts.append(part)
+            flag_lists += _flag_lists(result.marks, len(own))
+    if not parts:
+        return tables.empty("energy")
+    table = pd.concat(parts, ignore_index=True)
+    table["flags"] = pd.Series(flag_lists, dtype=object)
+    return table

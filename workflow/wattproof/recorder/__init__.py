@@ -1,0 +1,29 @@
+"""The recorder: one process per source, absolute deadlines, crash-safe streams, health, sealing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wattproof.recorder.recorder import Health, Recorder
+    from wattproof.recorder.seal import seal_session
+    from wattproof.recorder.streams import StreamWriter, read_stream
+
+__all__ = ["Health", "Recorder", "StreamWriter", "read_stream", "seal_session"]
+
+_HOMES = {
+    "Health": "recorder",
+    "Recorder": "recorder",
+    "StreamWriter": "streams",
+    "read_stream": "streams",
+    "seal_session": "seal",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Late, because each source's process imports this package and needs neither pandas nor more.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,113 @@
+"""The host itself: CPU load, memory in use, CPU frequency (psutil). Never simulated."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from wattproof.errors import WattproofError
+from wattproof.sources.base import Channel, Description, Every, Pacing, Reading, Status
+from wattproof.sources.endpoints import Endpoints
+
+FREQUENCY_PERIOD_S = 1.0
+"""The kernel asks each core for its frequency: too dear for every read on a large node."""
+
+
+class HostSource:
+    """Load, memory and frequency of the machine that this process runs on.
+
+    Args:
+        psutil: Module ``psutil``, or what stands in its place.
+        period_s: Time between two reads, in seconds.
+    """
+
+    name = "host"
+    pacing = Pacing.DEADLINE
+
+    def __init__(self, psutil: Any, period_s: float = 0.25) -> None:
+        self._psutil = psutil
+        self.period_s = period_s
+        self._frequency_due = Every(FREQUENCY_PERIOD_S, period_s / 2)
+        self._has_frequency = False
+
+    def open(self) -> Description:
+        """Identify the host and see whether it tells its frequency (many containers do not)."""
+        self._has_frequency = self._read("cpu.frequency", self._frequency).status is Status.OK
+        # psutil's load is the mean since the previous call: the first one means nothing.
+        self._psutil.cpu_percent(interval=None)
+        host = platform.node()
+        identity = {
+            "name": host,
+            "kernel": platform.release(),
+            "cpus": self._psutil.cpu_count(),
+            "memory_bytes": self._psutil.virtual_memory().total,
+        }
+
+        def channel(name: str, unit: str, kind: str, means: str, **more: Any) -> Channel:
+            facts = {**identity, "means": means}
+            period = {"period_s": self.period_s, **more}
+            return Channel(name, unit, kind, device=host, identity=facts, **period)
+
+        load = "mean over all CPUs since the previous read"
+        channels = [
+            channel("cpu.load", "%", "load", load, averaging_s=self.period_s),
+            channel("memory.used", "bytes", "memory", "total less available to programs"),
+        ]
+        if self._has_frequency:
+            period_s = max(self.period_s, FREQUENCY_PERIOD_S)
+            means = "mean over all CPUs"
+            channels.append(channel("cpu.frequency", "Hz", "clock", means, period_s=period_s))
+        return Description(identity, tuple(channels), simulated=False)
+
+    def read(self) -> Sequence[Reading]:
+        """Read load and memory, and the frequency when it is due."""
+        readings = [self._read("cpu.load", self._load), self._read("memory.used", self._memory)]
+        if self._has_frequency and self._frequency_due.due(time.monotonic_ns()):
+            readings.append(self._read("cpu.frequency", self._frequency))
+        return readings
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _read(self, channel: str, call: Callable[[], float | None]) -> Reading:
+        value: float | None = None
+        start = time.monotonic_ns()
+        try:
+            value = call()
+            status = Status.NOT_SUPPORTED if value is None else Status.OK
+        except PermissionError:
+            status = Status.NO_PERMISSION
+        except (OSError, NotImplementedError, self._psutil.Error):
+            status = Status.ERROR
+        return Reading(channel, value, status, start_ns=start, end_ns=time.monotonic_ns())
+
+    def _load(self) -> float:
+        return float(self._psutil.cpu_percent(interval=None))
+
+    def _memory(self) -> float:
+        memory = self._psutil.virtual_memory()
+        return float(memory.total - memory.available)
+
+    def _frequency(self) -> float | None:
+        frequency = self._psutil.cpu_freq()
+        # psutil answers 0 MHz where the kernel does not tell.
+        return frequency.current * 1e6 if frequency is not None and frequency.current else None
+
+
+def build(settings: Mapping[str, Any], endpoints: Endpoints) -> HostSource:
+    """Make the source from a campaign's settings; the endpoints play no part.
+
+    Raises:
+        WattproofError: If psutil is not installed.
+    """
+    del endpoints
+    try:
+        psutil = importlib.import_module("psutil")
+    except ImportError as error:
+        raise WattproofError(
+            "psutil is not installed: pip install psutil, or remove 'host' from 'sources'."
+        ) from error
+    return HostSource(psutil, settings.get("period_s", 0.25))

@@ -1,0 +1,332 @@
+"""Parameters of the virtual node: what they mean, the two presets, and changing single ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wattproof.errors import WattproofError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class GpuParameters:
+    """The GPUs, all of one model.
+
+    Attributes:
+        count: Number of boards; also the number of slots.
+        idle_w: True power at no load.
+        limit_w: Power limit; true power at full load.
+        compute_weight: Share of compute (the rest: memory) in the dynamic power.
+        fill_factor: How much easier than the reference GPU it is filled (`formula.fill`).
+        memory_gib: Memory of a board.
+        gain_spread: A board's readings are off by a factor within 1 ± this.
+        offset_spread_w: … and by a constant within ± this.
+        clock_idle_mhz: SM clock at no load.
+        clock_max_mhz: SM clock at full load.
+        memory_clock_mhz: Memory clock.
+        temperature_idle_c: Temperature at idle power.
+        temperature_limit_c: Temperature at the power limit.
+    """
+
+    count: int
+    idle_w: float
+    limit_w: float
+    compute_weight: float
+    fill_factor: float
+    memory_gib: float
+    gain_spread: float
+    offset_spread_w: float
+    clock_idle_mhz: int
+    clock_max_mhz: int
+    memory_clock_mhz: int
+    temperature_idle_c: float = 32.0
+    temperature_limit_c: float = 78.0
+
+
+@dataclass(frozen=True, slots=True)
+class CpuParameters:
+    """All CPU packages together: power is linear in the CPU load."""
+
+    idle_w: float
+    max_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class DramParameters:
+    """Memory modules: power is linear in the memory load."""
+
+    idle_w: float
+    max_w: float
+    memory_gib: float
+
+
+@dataclass(frozen=True, slots=True)
+class OffSocketParameters:
+    """What RAPL and NVML do not see: board, fans, network … and the loss of the power supplies.
+
+    Attributes:
+        board_idle_w: Board and fans at no load, DC.
+        board_cpu_w: More of it at full CPU load.
+        board_dram_w: More of it at full memory load.
+        board_gpu_share: More of it per watt of all GPUs over their idle power.
+        psu_a_w: Loss of the power supplies a + b·P + c·P² (P: their DC output).
+        psu_b: See `psu_a_w`; W/W.
+        psu_c_per_w: See `psu_a_w`; W/W².
+    """
+
+    board_idle_w: float
+    board_cpu_w: float
+    board_dram_w: float
+    board_gpu_share: float
+    psu_a_w: float
+    psu_b: float
+    psu_c_per_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class NvmlParameters:
+    """Power sensor of the boards, as measured on an H100 (measurement.md, sections 3 and 5).
+
+    Attributes:
+        update_period_s: Values change each so often.
+        instant_window_s: "Instant" power is the mean of the last so many seconds of a period.
+        average_window_s: Average power is the mean of so many seconds.
+        ring_period_s: Spacing of the driver's own samples (each the mean since the one before).
+        ring_span_s: Length of the driver's ring of samples.
+        latency_s: Time from the end of a window until its value can be read.
+    """
+
+    update_period_s: float = 0.1
+    instant_window_s: float = 0.025
+    average_window_s: float = 1.0
+    ring_period_s: float = 0.02
+    ring_span_s: float = 2.4
+    latency_s: float = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class SmiParameters:
+    """INJECTED fault of the command-line tool (its mechanism is an assumption, see `smi`).
+
+    Attributes:
+        hold_s: The tool is good or bad for periods of this length.
+        stall_probability: Share of bad periods.
+        stall_s: Shortest and longest duration of a call in a bad period.
+        low_power_share: "At or near idle" is at most idle + this share of (limit − idle).
+    """
+
+    hold_s: float
+    stall_probability: float
+    stall_s: tuple[float, float] = (1.1, 1.5)
+    low_power_share: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class RaplParameters:
+    """The powercap tree.
+
+    Attributes:
+        update_period_s: The files are rewritten each so often.
+        latency_s: What they say is as old as this when they are rewritten.
+        max_energy_range_uj: The counters wrap there.
+    """
+
+    update_period_s: float = 0.01
+    latency_s: float = 0.003
+    max_energy_range_uj: int = 262_143_328_850
+
+
+@dataclass(frozen=True, slots=True)
+class MeterParameters:
+    """The wall meter.
+
+    Attributes:
+        range_w: Power range unless the host sets another.
+        reading_error: Limit of the gain error, as a share of the reading.
+        range_error: Limit of the constant error, as a share of the range.
+        rate_spread_ppm: The meter's clock is off by at most this.
+        mains_hz: Nominal mains frequency; cycles are whole mains periods.
+        mains_spread_hz: The mains are off by at most this.
+        dropout_probability: Share of cycles that are never sent.
+        latency_s: Shortest and longest time from the end of a cycle to its delivery.
+    """
+
+    range_w: float
+    reading_error: float = 0.0007
+    range_error: float = 0.0004
+    rate_spread_ppm: float = 40.0
+    mains_hz: float = 50.0
+    mains_spread_hz: float = 0.03
+    dropout_probability: float = 0.001
+    latency_s: tuple[float, float] = (0.02, 0.06)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """All parameters of a virtual node."""
+
+    gpu: GpuParameters
+    cpu: CpuParameters
+    dram: DramParameters
+    off_socket: OffSocketParameters
+    smi: SmiParameters
+    meter: MeterParameters
+    nvml: NvmlParameters = field(default_factory=NvmlParameters)
+    rapl: RaplParameters = field(default_factory=RaplParameters)
+
+
+PRESETS: dict[str, Parameters] = {
+    # A small machine on which the demo's networks spread visibly.
+    "laptop": Parameters(
+        gpu=GpuParameters(
+            count=2,
+            idle_w=15.0,
+            limit_w=120.0,
+            compute_weight=0.65,
+            fill_factor=12.0,
+            memory_gib=12.0,
+            gain_spread=0.0,
+            offset_spread_w=0.0,
+            clock_idle_mhz=210,
+            clock_max_mhz=1800,
+            memory_clock_mhz=6001,
+        ),
+        cpu=CpuParameters(idle_w=12.0, max_w=65.0),
+        dram=DramParameters(idle_w=3.0, max_w=8.0, memory_gib=64.0),
+        off_socket=OffSocketParameters(
+            board_idle_w=12.8,
+            board_cpu_w=4.0,
+            board_dram_w=3.0,
+            board_gpu_share=0.03,
+            psu_a_w=2.0,
+            psu_b=0.05,
+            psu_c_per_w=1e-4,
+        ),
+        smi=SmiParameters(hold_s=4.0, stall_probability=0.39),
+        meter=MeterParameters(range_w=500.0),
+    ),
+    # The node of arXiv 2505.15631 as far as it is known. The board's figures solve: off-socket
+    # power over idle +32 W (prime), +175 W (stress), +125 W (one GPU training at 225 W).
+    "paper": Parameters(
+        gpu=GpuParameters(
+            count=4,
+            idle_w=75.0,
+            limit_w=800.0,
+            compute_weight=0.65,
+            fill_factor=1.0,
+            memory_gib=80.0,
+            gain_spread=0.05,
+            offset_spread_w=1.0,
+            clock_idle_mhz=345,
+            clock_max_mhz=1980,
+            memory_clock_mhz=2619,
+        ),
+        cpu=CpuParameters(idle_w=170.0, max_w=560.0),
+        dram=DramParameters(idle_w=60.0, max_w=130.0, memory_gib=2048.0),
+        off_socket=OffSocketParameters(
+            board_idle_w=436.6561,
+            board_cpu_w=3.5325,
+            board_dram_w=138.1636,
+            board_gpu_share=0.28515,
+            psu_a_w=15.0,
+            psu_b=0.03,
+            psu_c_per_w=1e-5,
+        ),
+        smi=SmiParameters(hold_s=12.0, stall_probability=0.39),
+        meter=MeterParameters(range_w=4000.0),
+    ),
+}
+
+
+def get(preset: str, overrides: Mapping[str, Any] | None = None) -> Parameters:
+    """Return the parameters of a preset with single ones changed.
+
+    Args:
+        preset: One of `PRESETS`.
+        overrides: Nested like `Parameters`, e.g. ``{"smi": {"stall_probability": 0.0}}``.
+
+    Raises:
+        WattproofError: The preset or a key is unknown, or a value does not fit.
+    """
+    if preset not in PRESETS:
+        raise WattproofError(f"Unknown preset '{preset}'.{did_you_mean(preset, PRESETS)}")
+    parameters: Parameters = _merge(PRESETS[preset], overrides or {}, "node.overrides")
+    _check(parameters)
+    return parameters
+
+
+def from_dict(data: Mapping[str, Any]) -> Parameters:
+    """Build parameters from what `dataclasses.asdict` made of them (after a trip through JSON)."""
+    # Any complete preset serves as the frame: every value of it is replaced.
+    parameters: Parameters = _merge(PRESETS["laptop"], data, "parameters")
+    return parameters
+
+
+def _merge(base: Any, changes: object, where: str) -> Any:
+    if not isinstance(changes, Mapping):
+        raise WattproofError(f"{where} must be a mapping of parameters, not {changes!r}.")
+    known = [f.name for f in dataclasses.fields(base)]
+    values: dict[str, Any] = {}
+    for key, value in changes.items():
+        if key not in known:
+            raise WattproofError(
+                f"{where} has no parameter '{key}'.{did_you_mean(str(key), known)}"
+            )
+        old = getattr(base, key)
+        if dataclasses.is_dataclass(old):
+            values[key] = _merge(old, value, f"{where}.{key}")
+        else:
+            values[key] = _value(old, value, f"{where}.{key}")
+    return dataclasses.replace(base, **values)
+
+
+def _value(old: Any, new: Any, where: str) -> Any:
+    if isinstance(old, tuple):
+        if not isinstance(new, list | tuple) or len(new) != len(old) or list(new) != sorted(new):
+            raise WattproofError(f"{where} must be a list of shortest and longest, not {new!r}.")
+        return tuple(_value(o, n, where) for o, n in zip(old, new, strict=True))
+    number = isinstance(new, int | float) and not isinstance(new, bool) and math.isfinite(new)
+    if not number or new < 0:
+        raise WattproofError(f"{where} must be a number of at least 0, not {new!r}.")
+    if isinstance(old, int) and new != int(new):
+        raise WattproofError(f"{where} must be a whole number, not {new!r}.")
+    return type(old)(new)
+
+
+def _check(p: Parameters) -> None:
+    """Refuse combinations that no node can have."""
+    positive = {
+        "gpu.count": p.gpu.count,
+        "gpu.fill_factor": p.gpu.fill_factor,
+        "nvml.update_period_s": p.nvml.update_period_s,
+        "nvml.instant_window_s": p.nvml.instant_window_s,
+        "nvml.average_window_s": p.nvml.average_window_s,
+        "nvml.ring_period_s": p.nvml.ring_period_s,
+        "smi.hold_s": p.smi.hold_s,
+        "rapl.update_period_s": p.rapl.update_period_s,
+        "rapl.max_energy_range_uj": p.rapl.max_energy_range_uj,
+        "meter.range_w": p.meter.range_w,
+        "meter.mains_hz": p.meter.mains_hz,
+    }
+    for name, value in positive.items():
+        if value <= 0:
+            raise WattproofError(f"node.overrides.{name} must be more than 0, not {value!r}.")
+    shares = {
+        "gpu.compute_weight": p.gpu.compute_weight,
+        "smi.stall_probability": p.smi.stall_probability,
+        "meter.dropout_probability": p.meter.dropout_probability,
+    }
+    for name, value in shares.items():
+        if value > 1:
+            raise WattproofError(f"node.overrides.{name} must be from 0 to 1, not {value!r}.")
+    rising = {"gpu": (p.gpu.idle_w, p.gpu.limit_w)}
+    rising |= {"cpu": (p.cpu.idle_w, p.cpu.max_w), "dram": (p.dram.idle_w, p.dram.max_w)}
+    for name, (idle_w, full_w) in rising.items():
+        if idle_w > full_w:
+            raise WattproofError(
+                f"node.overrides.{name}: power at idle ({idle_w:g} W) is above the power at full "
+                f"load ({full_w:g} W); change one of them."
+            )
