@@ -32,7 +32,9 @@ CONFIG_FILE = ", ".join(
 try:
     CONFIG = campaign_config.validate(
         config,
-        campaign_config.load_schema(ROOT / "config" / "schema" / "campaign.schema.json"),
+        campaign_config.load_schema(
+            ROOT / "config" / "schema" / "campaign.schema.json"
+        ),
         CONFIG_FILE,
     )
     preflight.check(CONFIG, CONFIG_FILE)
@@ -52,11 +54,6 @@ wildcard_constraints:
     recording="|".join(RECORDINGS),
 
 
-def recorded(table):
-    """Paths of one table of all recordings."""
-    return expand(f"{RESULTS}/recordings/{{recording}}/{table}.parquet", recording=RECORDINGS)
-
-
 report: "workflow/report/workflow.rst"
 
 
@@ -69,6 +66,7 @@ rule all:
         f"{RESULTS}/report.html",
 
 
+include: "workflow/rules/common.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/recording.smk"
 include: "workflow/rules/align.smk"

@@ -43,7 +43,7 @@ def test_memory_rules_beyond_the_table():
 
 
 # paper.md section 8: a node at 1400 W, the paper's estimates back-computed. RAM by the 2.x rule is
-# 768 W, so packages and GPU are 1255.8 − 768 = 487.8 W; with 60 W of DRAM RAPL and NVML see 547.8 W.
+# 768 W, so packages and GPU are 1255.8 − 768 = 487.8 W; with 60 W of DRAM, 547.8 W are seen.
 METER = 1400.0
 SEEN = {"packages_w": 262.8, "dram_w": 60.0, "gpus_w": [225.0]}
 ESTIMATES = {"code_carbon_2x": 1255.8, "idle_calibrated": 1275.4, "load_calibrated": 1307.6,

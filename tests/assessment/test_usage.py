@@ -154,8 +154,10 @@ def test_other_slots_sessions_and_loads_have_no_row():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 100), st.floats(0, 100)), max_size=30),
-       st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), min_size=1, max_size=6))  # fmt: skip
+@given(
+    st.lists(st.tuples(st.integers(0, 100), st.floats(0, 100)), max_size=30),
+    st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), min_size=1, max_size=6),
+)
 def test_means_equal_the_plain_loop(readings, spans):
     samples = samples_frame([t for t, _ in readings], [float(v) for _, v in readings])
     found = usage.utilisation_by_window(samples, channels(UTIL), windows_frame(spans))

@@ -108,14 +108,16 @@ def test_daemon_is_cheap(daemon):
     process, folder, _ = daemon
     with open_port(folder) as port:
         command(port, ":SYSTem:LANGuage SHORT", "CYCL 0.05", "ACTN;P1?", "CONT ON")
-        watched = psutil.Process(process.pid)
-        before, begin = watched.cpu_times(), time.monotonic()
-        while time.monotonic() < begin + 2:
-            port.readline()
-        after = watched.cpu_times()
-    used = after.user + after.system - before.user - before.system
-    # CPU times come in steps of 10 ms; the bar is 5 % of a core.
-    assert used / 2 < 0.05 + 0.01
+        statistics = Path(f"/proc/{process.pid}/schedstat")
+        shares = []
+        for _ in range(3):
+            before_ns, begin = int(statistics.read_text().split()[0]), time.monotonic_ns()
+            while time.monotonic_ns() < begin + 700_000_000:
+                port.readline()
+            used_ns = int(statistics.read_text().split()[0]) - before_ns
+            shares.append(used_ns / (time.monotonic_ns() - begin))
+    # The best of three: other people's load on the machine makes the same work dearer.
+    assert min(shares) < 0.05
 
 
 def test_it_survives_hosts_that_come_go_and_do_not_listen(daemon):

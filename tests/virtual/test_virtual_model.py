@@ -115,7 +115,7 @@ record = st.tuples(
 CHANNELS = ("gpu0", "gpu1", "cpu0.package", "cpu0.dram", "off_socket", "node.ac")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(record, min_size=1, max_size=30), st.lists(st.integers(0, 30), max_size=4))
 def test_result_does_not_depend_on_who_read_the_log_when(rows, cuts):
     """Out-of-order records in any pieces give the trace of the sorted log."""
@@ -131,7 +131,7 @@ def test_result_does_not_depend_on_who_read_the_log_when(rows, cuts):
         assert pieces.energy_j(channel, t) == pytest.approx(whole.energy_j(channel, t), abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(record, max_size=30), st.lists(st.integers(-500, 5000), min_size=3, max_size=3))
 def test_energy_is_additive_and_the_sum_of_its_parts(rows, instants):
     trace = PowerTrace(LAPTOP, T0)

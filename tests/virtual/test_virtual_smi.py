@@ -1,6 +1,7 @@
 """The nvidia-smi-like executable, as it is really started, and its injected fault."""
 
 import itertools
+import resource
 import subprocess
 import time
 import xml.etree.ElementTree as ET
@@ -147,7 +148,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(steps, st.integers(0, 4000))
 def test_tool_and_driver_read_the_same_sensor(tmp_path_factory, rows, at_ms):
     """The stand-alone executable computes windows by itself; it must agree with the driver's."""
@@ -190,6 +191,12 @@ def test_log_is_searched_beyond_one_block(bench):
 
 def test_start_up_is_fast(bench):
     b = bench(smi={"stall_probability": 0})
-    times = sorted(run(b, "-q", "-x")[1] for _ in itertools.repeat(None, 7))
-    # Measured 29 ms on an idle machine; the bound only tells that nothing heavy is imported.
-    assert times[0] < 0.12
+    used_s = []
+    for _ in itertools.repeat(None, 5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run(b, "-q", "-x")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    # Measured 29 ms on an idle machine; the bound only tells that nothing heavy is imported
+    # (NumPy alone costs more), whatever others do on this machine.
+    assert min(used_s) < 0.08

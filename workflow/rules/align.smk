@@ -8,13 +8,13 @@ rule align:
         marks=f"{RESULTS}/recordings/{{recording}}/marks.parquet",
     output:
         f"{RESULTS}/recordings/{{recording}}/clocks.parquet",
-    params:
-        settings={"min_confidence": CONFIG["analysis"]["min_confidence"]},
     log:
         f"{RESULTS}/logs/align/{{recording}}.log",
     benchmark:
         f"{RESULTS}/timings/align/{{recording}}.tsv"
     conda:
         "../../envs/workflow.yaml"
+    params:
+        settings={"min_confidence": CONFIG["analysis"]["min_confidence"]},
     script:
         "../scripts/align.py"

@@ -9,15 +9,16 @@ rule assess:
     output:
         agreement=f"{RESULTS}/tables/agreement.parquet",
         usage=f"{RESULTS}/tables/usage.parquet",
-    params:
-        settings={
-            key: CONFIG["analysis"][key] for key in ("min_samples", "alpha", "off_socket")
-        },
     log:
         f"{RESULTS}/logs/assess.log",
     benchmark:
         f"{RESULTS}/timings/assess.tsv"
     conda:
         "../../envs/workflow.yaml"
+    params:
+        settings={
+            key: CONFIG["analysis"][key]
+            for key in ("min_samples", "alpha", "off_socket")
+        },
     script:
         "../scripts/assess.py"

@@ -9,15 +9,15 @@ rule benchmark:
         models=f"{RESULTS}/surrogate",
     output:
         directory(f"{RESULTS}/benchmark"),
-    params:
-        space=CONFIG["space"],
-        campaign=CAMPAIGN,
-        licence=CONFIG["benchmark"]["licence"],
     log:
         f"{RESULTS}/logs/benchmark.log",
     benchmark:
         f"{RESULTS}/timings/benchmark.tsv"
     conda:
         "../../envs/workflow.yaml"
+    params:
+        space=CONFIG["space"],
+        campaign=CAMPAIGN,
+        licence=CONFIG["benchmark"]["licence"],
     script:
         "../scripts/benchmark.py"

@@ -9,13 +9,13 @@ rule calibrate:
         calibration=f"{RESULTS}/tables/calibration.parquet",
         estimates=f"{RESULTS}/tables/estimates.parquet",
         agreement=f"{RESULTS}/tables/estimator_agreement.parquet",
-    params:
-        settings={"alpha": CONFIG["analysis"]["alpha"]},
     log:
         f"{RESULTS}/logs/calibrate.log",
     benchmark:
         f"{RESULTS}/timings/calibrate.tsv"
     conda:
         "../../envs/workflow.yaml"
+    params:
+        settings={"alpha": CONFIG["analysis"]["alpha"]},
     script:
         "../scripts/calibrate.py"

@@ -8,13 +8,13 @@ rule fit:
     output:
         models=directory(f"{RESULTS}/surrogate"),
         scores=f"{RESULTS}/tables/scores.parquet",
-    params:
-        settings=CONFIG["surrogate"],
     log:
         f"{RESULTS}/logs/fit.log",
     benchmark:
         f"{RESULTS}/timings/fit.tsv"
     conda:
         "../../envs/workflow.yaml"
+    params:
+        settings=CONFIG["surrogate"],
     script:
         "../scripts/fit.py"

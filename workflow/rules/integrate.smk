@@ -12,15 +12,16 @@ rule integrate:
         windows=f"{RESULTS}/recordings/{{recording}}/windows.parquet",
         energy=f"{RESULTS}/recordings/{{recording}}/energy.parquet",
         utilisation=f"{RESULTS}/recordings/{{recording}}/utilisation.parquet",
-    params:
-        settings={
-            key: CONFIG["analysis"][key] for key in ("min_samples", "min_coverage", "max_gap_s")
-        },
     log:
         f"{RESULTS}/logs/integrate/{{recording}}.log",
     benchmark:
         f"{RESULTS}/timings/integrate/{{recording}}.tsv"
     conda:
         "../../envs/workflow.yaml"
+    params:
+        settings={
+            key: CONFIG["analysis"][key]
+            for key in ("min_samples", "min_coverage", "max_gap_s")
+        },
     script:
         "../scripts/integrate.py"

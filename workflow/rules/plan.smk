@@ -4,6 +4,12 @@
 rule plan:
     output:
         f"{RESULTS}/tables/plan.parquet",
+    log:
+        f"{RESULTS}/logs/plan.log",
+    benchmark:
+        f"{RESULTS}/timings/plan.tsv"
+    conda:
+        "../../envs/workflow.yaml"
     params:
         campaign=CAMPAIGN,
         simulated=SIMULATED,
@@ -11,11 +17,5 @@ rule plan:
             key: CONFIG[key]
             for key in ("plan", "space", "training", "calibration", "node", "sources")
         },
-    log:
-        f"{RESULTS}/logs/plan.log",
-    benchmark:
-        f"{RESULTS}/timings/plan.tsv"
-    conda:
-        "../../envs/workflow.yaml"
     script:
         "../scripts/plan.py"

@@ -12,14 +12,6 @@ rule recording:
         health=f"{RESULTS}/recordings/{{recording}}/health.parquet",
         marks=f"{RESULTS}/recordings/{{recording}}/marks.parquet",
         runs=f"{RESULTS}/recordings/{{recording}}/runs.parquet",
-    params:
-        digest=lambda wildcards: plan.recording_digest(PLAN[wildcards.recording]),
-        # Raw streams are no declared outputs: Snakemake deletes those when a job fails.
-        raw=lambda wildcards: f"{RESULTS}/raw/{wildcards.recording}",
-        truth=lambda wildcards: f"{RESULTS}/truth/{wildcards.recording}",
-        measurement={
-            key: CONFIG[key] for key in ("campaign", "node", "sources", "on_missing_source")
-        },
     log:
         f"{RESULTS}/logs/recording/{{recording}}.log",
     benchmark:
@@ -32,5 +24,14 @@ rule recording:
         node=1,
         gpu=1,
         mem_mb=4000,
+    params:
+        digest=lambda wildcards: plan.recording_digest(PLAN[wildcards.recording]),
+        # Raw streams are no declared outputs: Snakemake deletes those when a job fails.
+        raw=lambda wildcards: f"{RESULTS}/raw/{wildcards.recording}",
+        truth=lambda wildcards: f"{RESULTS}/truth/{wildcards.recording}",
+        measurement={
+            key: CONFIG[key]
+            for key in ("campaign", "node", "sources", "on_missing_source")
+        },
     script:
         "../scripts/recording.py"

@@ -38,15 +38,15 @@ rule report:
             category="Figures",
             labels={"figure": "{name}"},
         ),
-    params:
-        campaign=CONFIG,
-        config_file=CONFIG_FILE,
-        example=TRAININGS[0],
     log:
         f"{RESULTS}/logs/report.log",
     benchmark:
         f"{RESULTS}/timings/report.tsv"
     conda:
         "../../envs/workflow.yaml"
+    params:
+        campaign=CONFIG,
+        config_file=CONFIG_FILE,
+        example=TRAININGS[0],
     script:
         "../scripts/report.py"

@@ -1,5 +1,6 @@
 """Rule recording: train what is left while every instrument samples, then seal the tables."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -11,10 +12,8 @@ name = snakemake.wildcards.recording
 def tell(line: str) -> None:
     """Show progress; the terminal may be gone, the log file is not."""
     log.info(line)
-    try:
+    with contextlib.suppress(OSError):
         sys.stderr.write(f"[{name}] {line}\n")
-    except OSError:
-        pass
 
 
 with rule.logged(snakemake) as log:

@@ -28,6 +28,9 @@ MIN_RUNS = 5
 
 RESAMPLES = 1000
 
+CHUNK = 1_000_000
+"""Draws held in memory at a time."""
+
 LARGE = 100
 """From here on a Kolmogorov–Smirnov test can reject at any level that anybody asks for."""
 
@@ -84,8 +87,14 @@ def _bootstrap(
     size = int(groups.max()) + 1
     columns = (np.ones_like(x), x, y, x * x, y * y, x * y)
     moments = np.stack([np.bincount(groups, weights=c, minlength=size) for c in columns], axis=1)
-    drawn = rng.multinomial(size, np.full(size, 1.0 / size), size=RESAMPLES)
-    n, sx, sy, sxx, syy, sxy = (drawn @ moments).T
+    totals = np.empty((RESAMPLES, len(columns)))
+    chunk = max(1, CHUNK // size)
+    for start in range(0, RESAMPLES, chunk):
+        rows = min(chunk, RESAMPLES - start)
+        drawn = rng.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
+        totals[start : start + rows] = counts @ moments
+    n, sx, sy, sxx, syy, sxy = totals.T
     var_x, var_y = sxx / n - (sx / n) ** 2, syy / n - (sy / n) ** 2
     usable = (var_x > CONSTANT) & (var_y > CONSTANT)
     covariance = (sxy / n - sx * sy / n**2)[usable]

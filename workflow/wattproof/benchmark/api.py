@@ -174,7 +174,9 @@ class Benchmark:
         names = [str(name) for name in frame.columns if name != "epoch"]
         self._domain.check_keys(names, "The frame")
         for name in names:
-            for one in pd.unique(frame[name]):
+            # Objects one by one: for pandas True is 1, and a list is no value at all.
+            some = frame[name] if frame[name].dtype == object else pd.unique(frame[name])
+            for one in some:
                 self._domain.check_value(name, one, "The frame")
         columns, keys = self._columns({name: frame[name].to_numpy() for name in names})
         lengths = columns[EPOCHS].astype(np.int64)

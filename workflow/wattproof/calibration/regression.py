@@ -11,6 +11,7 @@ of the same level.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,14 +38,38 @@ def _design(windows: pd.DataFrame) -> F64Array:
     return np.column_stack([np.ones(len(windows)), windows[INPUTS].to_numpy(np.float64)])
 
 
-def _fit(windows: pd.DataFrame) -> F64Array | None:
-    """Coefficients (3,), or None if there are too few windows."""
+def _moments(windows: pd.DataFrame) -> F64Array:
+    """Second moments (4, 4) of inputs and node power: all that least squares needs to know."""
+    whole = np.column_stack([_design(windows), windows["meter_w"].to_numpy(np.float64)])
+    moments: F64Array = whole.T @ whole
+    return moments
+
+
+def _fit(moments: F64Array) -> F64Array | None:
+    """Coefficients (3,) from the moments, or None if there are too few windows.
+
+    A square root of the moments stands for the windows: it has the same least-squares solution.
+    """
     from scipy.optimize import nnls
 
-    if len(windows) < MIN_WINDOWS:
+    if moments[0, 0] < MIN_WINDOWS:  # the constant's second moment is the number of windows
         return None
-    coefficients: F64Array = nnls(_design(windows), windows["meter_w"].to_numpy(np.float64))[0]
+    values, vectors = np.linalg.eigh(moments)
+    root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    coefficients: F64Array = nnls(root[:, :-1], root[:, -1])[0]
     return coefficients
+
+
+def _all_but_each(parts: F64Array) -> F64Array:
+    """Sums over all parts but one, for each one: shape (n, …) to (n, …).
+
+    Adds up what stands before and after instead of subtracting from the whole, so that a part
+    leaves no trace at all in its own sum; cost is linear in the number of parts.
+    """
+    nothing = np.zeros_like(parts[:1])
+    before = np.concatenate([nothing, np.cumsum(parts, axis=0)[:-1]])
+    after = np.concatenate([nothing, np.cumsum(parts[::-1], axis=0)[:-1]])[::-1]
+    return before + after
 
 
 def conformal_quantile(errors: F64Array, level: float = INTERVAL) -> float | None:
@@ -53,18 +78,27 @@ def conformal_quantile(errors: F64Array, level: float = INTERVAL) -> float | Non
     return float(np.sort(np.abs(errors))[rank - 1]) if rank <= len(errors) else None
 
 
-def _half_widths(
-    error: F64Array, recording: NDArray[np.object_], level: NDArray[np.object_]
-) -> F64Array:
-    """Relative half-width of each window's interval from the other recordings' errors."""
-    known = np.isfinite(error)
+def _half_widths(error: F64Array, recording: NDArray[np.int64], level: NDArray[Any]) -> F64Array:
+    """Relative half-width of each window's interval from the other recordings' errors.
+
+    `conformal_quantile` of the errors of the same level without those of the window's own
+    recording; each level is sorted only once.
+    """
     found = np.full(len(error), np.nan)
-    for one in pd.unique(recording):
-        for name in pd.unique(level):
-            mine = (recording == one) & (level == name)
-            width = conformal_quantile(error[known & (recording != one) & (level == name)])
-            if width is not None:
-                found[mine] = width
+    for name in pd.unique(level):
+        known = np.flatnonzero((level == name) & np.isfinite(error))
+        order = known[np.argsort(np.abs(error[known]), kind="stable")]
+        place = pd.Series(np.arange(len(order))).groupby(recording[order]).indices
+        for one in np.unique(recording[level == name]):
+            own = np.sort(place.get(one, np.empty(0, dtype=np.int64)))
+            others = len(order) - len(own)
+            rank = math.ceil((others + 1) * INTERVAL)
+            if rank > others:
+                continue
+            # The rank-th of the others stands as many places further as own ones precede it.
+            skipped = np.searchsorted(own - np.arange(len(own)), rank - 1, side="right")
+            width = abs(error[order[rank - 1 + skipped]])
+            found[(level == name) & (recording == one)] = width
     return found
 
 
@@ -89,25 +123,25 @@ def regression(inputs: Inputs) -> Outcome:
     loads = inputs.loads[inputs.loads["kind"].isin(LOADS)]
     training = pd.concat([runs, loads])
     training = training[training[["meter_w", *INPUTS]].notna().all(axis=1)]
-    whole = _fit(training)
+    names = pd.unique(pd.concat([targets["recording"], training["recording"]]))
+    groups = training.groupby("recording")
+    seen = np.array([name in groups.groups for name in names], dtype=bool)
+    parts = np.stack(
+        [_moments(groups.get_group(n)) if s else np.zeros((4, 4)) for n, s in zip(names, seen)]
+    )
+    whole = _fit(parts.sum(axis=0))
     if whole is None:
         if not training["meter_w"].notna().any():
             return refuse(inputs, "no energy from the meter (node.ac) to fit to")
         return refuse(inputs, f"only {len(training)} windows to fit to, {MIN_WINDOWS} are needed")
 
-    recording = targets["recording"].to_numpy(object)
-    design = _design(targets)
-    predicted = np.full(len(targets), np.nan)
-    left_out: list[F64Array] = []
-    for one in pd.unique(recording):
-        seen = (training["recording"] == one).any()
-        model = _fit(training[training["recording"] != one]) if seen else whole
-        if model is None:
-            continue
-        mine = recording == one
-        predicted[mine] = design[mine] @ model
-        if seen:
-            left_out.append(model)
+    recording = pd.Index(names).get_indexer(targets["recording"])
+    held = [_fit(part) for part in _all_but_each(parts)]
+    nothing = np.full(len(COLUMNS), np.nan)
+    models = np.stack([nothing if model is None else model for model in held])
+    predicted = np.einsum("ij,ij->i", _design(targets), models[recording])
+    scored = np.intersect1d(np.flatnonzero(seen), recording)
+    left_out = [models[one] for one in scored if np.isfinite(models[one]).all()]
     parameters = {
         name: Parameter(float(value), unit, u)
         for (name, unit), value, u in zip(
@@ -125,7 +159,7 @@ def regression(inputs: Inputs) -> Outcome:
             valid_range=valid,
         )
     error = (targets["meter_w"].to_numpy(np.float64) - predicted) / predicted
-    half = _half_widths(error, recording, targets["level"].to_numpy(object))
+    half = _half_widths(error, recording.astype(np.int64), targets["level"].to_numpy(object))
     energy = predicted * targets["duration_s"].to_numpy(np.float64)
     return Outcome(
         energy,

@@ -44,7 +44,15 @@ def held_updates(t_ns: Int64Array, value: F64Array) -> tuple[Int64Array, F64Arra
     NVML's instant power changes each 100 ms whatever the polling rate, so a read is up to 100 ms
     old. The update happened between the last read with the old value and the first with the new
     one: its midpoint is unbiased. A value held longer than 1.5 update periods was constant, so
-    its last read is kept as a point too. Series that do not hold are returned as they are.
+    its later reads are kept as they are, and so is the last read of all. Series that do not hold
+    are returned unchanged.
+
+    Args:
+        t_ns: Instants of good reads, increasing, int64, shape (n,).
+        value: Watts, shape (n,).
+
+    Returns:
+        Instants and values, increasing in time.
     """
     if len(t_ns) < 3:
         return t_ns, value
@@ -53,10 +61,11 @@ def held_updates(t_ns: Int64Array, value: F64Array) -> tuple[Int64Array, F64Arra
         return t_ns, value
     changed = t_ns[fresh - 1] + (t_ns[fresh] - t_ns[fresh - 1]) // 2
     update_ns = np.median(np.diff(changed))
-    until = t_ns[np.append(fresh[1:] - 1, len(t_ns) - 1)]
-    long = until - changed > 1.5 * update_ns
-    t = np.concatenate((changed, until[long]))
-    v = np.concatenate((value[fresh], value[fresh][long]))
+    since = np.concatenate((t_ns[:1], changed))[np.cumsum(np.diff(value, prepend=value[:1]) != 0)]
+    constant = t_ns - since > 1.5 * update_ns
+    constant[-1] = True
+    t = np.concatenate((changed, t_ns[constant]))
+    v = np.concatenate((value[fresh], value[constant]))
     order = np.argsort(t, kind="stable")
     return t[order], v[order]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from wattproof.clocks.frames import BoolArray, F64Array, Int64Array
+from wattproof.clocks.levels import held_updates
 from wattproof.energy import flags
-from wattproof.energy.counter import Event, counter_line
+from wattproof.energy.counter import DEFAULT_UPDATE_S, Event, counter_line
 from wattproof.energy.line import PowerLine, cycles, longest_gap_s, trapezoids
 from wattproof.energy.uncertainty import Limits, standard_uncertainty_j
 from wattproof.errors import WattproofError
@@ -60,7 +62,7 @@ def _number(value: Any) -> float | None:
     return None if value is None or not np.isfinite(float(value)) else float(value)
 
 
-def _is_mean_rule(channel: dict[str, Any]) -> bool:
+def _identity(channel: dict[str, Any]) -> dict[str, Any]:
     try:
         identity = json.loads(channel["identity"] or "{}")
     except json.JSONDecodeError as error:
@@ -68,7 +70,14 @@ def _is_mean_rule(channel: dict[str, Any]) -> bool:
             f"Channel '{channel['channel']}' of source '{channel['source']}' has an identity that "
             f"is not JSON ({error}); record it anew or mend the table."
         ) from error
-    return isinstance(identity, dict) and identity.get("energy_rule") == "mean"
+    return identity if isinstance(identity, dict) else {}
+
+
+def _update_s(channel: dict[str, Any]) -> float | None:
+    """Time between a counter's steps: as its identity says (``update_s``), 0.1 s for GPUs."""
+    told = _number(_identity(channel).get("update_s"))
+    gpu = fnmatch.fnmatchcase(channel["channel"], "gpu*.energy")
+    return told or (DEFAULT_UPDATE_S if gpu else None)
 
 
 def _check_unit(channel: dict[str, Any]) -> None:
@@ -87,7 +96,10 @@ def _power_line(
     metered = averaging_s > 0 and abs(spacing / averaging_s - 1) <= CYCLE_TOLERANCE
     if metered and series.streamed:
         return cycles(t_s, series.value, averaging_s, max_gap_s)
-    return trapezoids(t_s - averaging_s / 2, series.value, max_gap_s, min(period_s, max_gap_s))
+    # NVML holds a value for 100 ms: a read is 50 ms old on average, its update is not.
+    t_ns, value = held_updates(series.t_ns, series.value)
+    t_s = (t_ns - series.t_ns[0]) / NS_PER_S + t_s[0]
+    return trapezoids(t_s - averaging_s / 2, value, max_gap_s, min(period_s, max_gap_s))
 
 
 def _outside_long_gaps(
@@ -140,7 +152,7 @@ def integrate_channel(
     period_s = nominal or (float(np.median(np.diff(t_s))) if n > 1 else 0.0)
     gaps = longest_gap_s(t_s, start_s, end_s)
     counter = channel["kind"] == "energy"
-    mean_rule = not counter and _is_mean_rule(channel)
+    mean_rule = not counter and _identity(channel).get("energy_rule") == "mean"
     max_gap_s = settings["max_gap_s"]
 
     energy, coverage, scatter = np.full(k, np.nan), np.zeros(k), np.zeros(k)
@@ -148,7 +160,12 @@ def integrate_channel(
     events: tuple[Event, ...] = ()
     if counter and n >= 2:
         line, found = counter_line(
-            t_s, series.value, _number(channel["wrap"]), settings["counter_cap_w"], nominal
+            t_s,
+            series.value,
+            _number(channel["wrap"]),
+            settings["counter_cap_w"],
+            nominal,
+            _update_s(channel),
         )
         events = found.events
     elif not counter and n >= 1:

@@ -295,7 +295,7 @@ def _parameters(text: str) -> str:
         unit = str(item.get("unit") or "")
         doubt = f" ± {number(item['u'], 2)}" if known(item.get("u")) else ""
         parts.append(f"{name} = {number(item.get('value'), 4)}{doubt} {unit}".rstrip())
-    return "; ".join(parts) or "none"
+    return "; ".join(parts) or "no parameters"
 
 
 def _ranges(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Model families: a mean curve, a log-linear regression, boosted trees, and trees on top of the line.
+"""Model families: a mean curve, a log-linear regression, boosted trees, and trees on the line.
 
 Every family is the sum of a linear part and a (possibly absent) ensemble of trees, so there is
 one way to store, load and evaluate them all. The trees alone cannot extrapolate; on few networks

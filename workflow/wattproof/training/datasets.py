@@ -166,7 +166,8 @@ def load(
         Part(images=((part - mean) / deviation)[:, None], labels=labels[chosen])
         for part, chosen in zip(scaled, split, strict=True)
     ]
-    return Data(*parts, classes=data_set.classes, flip=data_set.flip)
+    train, val, held_out = parts
+    return Data(train, val, held_out, classes=data_set.classes, flip=data_set.flip)
 
 
 def resize(images: Images, side: int) -> Images:

@@ -1,0 +1,25 @@
+"""A benchmark published from a synthetic campaign, once for all tests."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# The synthetic campaign is shared with the tests of the surrogate.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "surrogate"))
+
+import synthetic_campaign as synthetic
+from published_artefact import make_artefact
+
+import wattproof
+from wattproof.benchmark.api import Benchmark
+
+
+@pytest.fixture(scope="session")
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_artefact(synthetic.make(), tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture(scope="session")
+def bench(artefact: Path) -> Benchmark:
+    return wattproof.load(artefact)

@@ -1,0 +1,115 @@
+"""The registry of sources and meters, and the host source."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from wattproof import sources
+from wattproof.errors import WattproofError
+from wattproof.sources import meters
+from wattproof.sources.base import Source, Status
+from wattproof.sources.host import HostSource
+
+NOWHERE = sources.Endpoints(
+    nvml=None, smi_command=None, powercap_root=Path("/nonexistent"), meter_port=None, simulated=True
+)
+SOMEWHERE = sources.Endpoints(
+    nvml=SimpleNamespace(),
+    smi_command=["nvidia-smi"],
+    powercap_root=Path("/nonexistent"),
+    meter_port="/dev/null",
+    simulated=True,
+)
+SETTINGS: dict[str, dict[str, Any]] = {"meter": {"driver": "lmg450"}}
+
+
+@pytest.mark.parametrize("name", sources.names())
+def test_every_registered_source_can_be_made(name: str) -> None:
+    source = sources.create(name, SETTINGS.get(name, {}), SOMEWHERE)
+    assert isinstance(source, Source)
+    assert source.name == name
+    source.close()  # before open: must be safe
+
+
+def test_names() -> None:
+    assert sources.names() == ["host", "meter", "nvml", "rapl", "smi"]
+    assert meters.names() == ["lmg450"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("nvmll", {}, "Did you mean 'nvml'"),
+        ("meter", {"driver": "lmg45"}, r"sources\.meter\.driver.*Did you mean 'lmg450'"),
+        ("meter", {"driver": "lmg450", "port": "auto"}, r"sources\.meter\.port"),
+        ("nvml", {}, "pip install nvidia-ml-py"),
+        ("smi", {}, "PATH"),
+    ],
+)
+def test_mistakes_name_the_key_or_the_remedy(
+    name: str, settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(WattproofError, match=words):
+        sources.create(name, settings, NOWHERE)
+
+
+def test_unknown_mode_of_smi() -> None:
+    with pytest.raises(WattproofError, match=r"sources\.smi\.mode"):
+        sources.create("smi", {"mode": "burst"}, SOMEWHERE)
+
+
+def test_host_measures_this_machine_and_is_never_simulated() -> None:
+    source = sources.create("host", {"period_s": 0.25}, SOMEWHERE)
+    description = source.open()
+    assert not description.simulated
+    values = {r.channel: r for r in source.read()}
+    assert {c.name for c in description.channels} == set(values)
+    memory = values["memory.used"].value
+    assert memory is not None
+    assert 0 < memory < psutil.virtual_memory().total
+    load = values["cpu.load"].value
+    assert load is not None
+    assert 0.0 <= load <= 100.0
+
+
+class FakePsutil:
+    Error = psutil.Error
+
+    def __init__(self, mhz: float | None) -> None:
+        self.mhz = mhz
+        self.broken = False
+
+    def cpu_percent(self, interval: None) -> float:
+        if self.broken:
+            raise OSError("gone")
+        return 12.5
+
+    def cpu_count(self) -> int:
+        return 4
+
+    def virtual_memory(self) -> Any:
+        return SimpleNamespace(total=8 * 2**30, available=6 * 2**30)
+
+    def cpu_freq(self) -> Any:
+        return None if self.mhz is None else SimpleNamespace(current=self.mhz)
+
+
+@pytest.mark.parametrize("mhz", [None, 0.0])
+def test_host_without_frequency_leaves_the_channel_out(mhz: float | None) -> None:
+    source = HostSource(FakePsutil(mhz))
+    assert {c.name for c in source.open().channels} == {"cpu.load", "memory.used"}
+    assert {r.channel for r in source.read()} == {"cpu.load", "memory.used"}
+
+
+def test_host_units_and_failure() -> None:
+    fake = FakePsutil(2500.0)
+    source = HostSource(fake)
+    source.open()
+    values = {r.channel: r.value for r in source.read()}
+    assert values == {"cpu.load": 12.5, "memory.used": 2 * 2**30, "cpu.frequency": 2.5e9}
+    fake.broken = True
+    load = source.read()[0]
+    assert (load.value, load.status) == (None, Status.ERROR)
