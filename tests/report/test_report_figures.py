@@ -10,18 +10,7 @@ import pytest
 import synthetic_campaign as made
 
 from wattproof.report import draw_all, figures_run, select, series, text
-from wattproof.report.figures import FIGURES
 from wattproof.report.series import Series, counter_power
-
-
-def test_all_figures_are_files_with_captions(tmp_path: Path) -> None:
-    infos = draw_all(made.full(), tmp_path)
-    assert [i.name for i in infos] == [name for name, _, _ in FIGURES]
-    for info in infos:
-        assert info.missing == "", info.name
-        assert info.png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-        assert "</svg>" in info.svg.read_text(encoding="utf-8")
-        assert info.caption.endswith(".")
 
 
 def test_figures_without_data_exist_and_say_why(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import synthetic_campaign as made
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wattproof.report import scorecard
@@ -149,6 +149,7 @@ def test_parts_add_up_to_the_node_and_match_the_drawn_powers() -> None:
     assert shares["CPU"] / shares["DRAM"] == pytest.approx(made.CPU_W / made.DRAM_W)  # type: ignore[operator]
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     pearson=st.floats(-1, 1),
     better=st.floats(0, 0.5),

@@ -38,10 +38,17 @@ def _design(windows: pd.DataFrame) -> F64Array:
     return np.column_stack([np.ones(len(windows)), windows[INPUTS].to_numpy(np.float64)])
 
 
-def _moments(windows: pd.DataFrame) -> F64Array:
-    """Second moments (4, 4) of inputs and node power: all that least squares needs to know."""
+def _moments(windows: pd.DataFrame, group: NDArray[np.intp], groups: int) -> F64Array:
+    """Second moments of inputs and node power by group, shape (groups, 4, 4).
+
+    They are all that least squares needs to know of the windows.
+    """
     whole = np.column_stack([_design(windows), windows["meter_w"].to_numpy(np.float64)])
-    moments: F64Array = whole.T @ whole
+    size = whole.shape[1]
+    moments = np.empty((groups, size, size))
+    for i in range(size):
+        for j in range(size):
+            moments[:, i, j] = np.bincount(group, whole[:, i] * whole[:, j], minlength=groups)
     return moments
 
 
@@ -124,18 +131,16 @@ def regression(inputs: Inputs) -> Outcome:
     training = pd.concat([runs, loads])
     training = training[training[["meter_w", *INPUTS]].notna().all(axis=1)]
     names = pd.unique(pd.concat([targets["recording"], training["recording"]]))
-    groups = training.groupby("recording")
-    seen = np.array([name in groups.groups for name in names], dtype=bool)
-    parts = np.stack(
-        [_moments(groups.get_group(n)) if s else np.zeros((4, 4)) for n, s in zip(names, seen)]
-    )
+    recordings = pd.Index(names)
+    parts = _moments(training, recordings.get_indexer(training["recording"]), len(names))
+    seen = parts[:, 0, 0] > 0
     whole = _fit(parts.sum(axis=0))
     if whole is None:
         if not training["meter_w"].notna().any():
             return refuse(inputs, "no energy from the meter (node.ac) to fit to")
         return refuse(inputs, f"only {len(training)} windows to fit to, {MIN_WINDOWS} are needed")
 
-    recording = pd.Index(names).get_indexer(targets["recording"])
+    recording = recordings.get_indexer(targets["recording"])
     held = [_fit(part) for part in _all_but_each(parts)]
     nothing = np.full(len(COLUMNS), np.nan)
     models = np.stack([nothing if model is None else model for model in held])

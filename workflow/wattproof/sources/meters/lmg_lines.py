@@ -22,6 +22,10 @@ SLACK_SHARE = 0.1
 """So far may the sample counter be from what the cycle counter says: cycles are whole mains
 periods, so their length varies when several are taken together."""
 
+RESYNC_LINES = 4
+"""So many lines in a row must agree with each other, and not with the last good one, before they
+are believed and it is not: the same damage may well strike two or three neighbours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -80,8 +84,8 @@ class Decoder:
     """Turns lines into readings and keeps the device clock.
 
     The clock is the sample counter, unwrapped from the first value read on (not rebased to 0) and
-    divided by `SCTC_HZ`. A line whose counters contradict the last good line is GARBLED; if the
-    next one agrees with it, the stream goes on from there.
+    divided by `SCTC_HZ`. A line whose counters contradict the last good line is GARBLED; if
+    `RESYNC_LINES` in a row agree with each other, the stream goes on from there.
 
     Args:
         channel: Name of the channel in the readings.
@@ -97,6 +101,7 @@ class Decoder:
         self._last_ns = 0
         self._sctc = 0  # of self._last, unwrapped
         self._suspect: Line | None = None
+        self._suspects = 0  # lines in a row that agree with each other but not with the last good
         self._garbled = 0  # lines since self._last
 
     def decode(self, text: bytes, now_ns: int) -> list[Reading]:
@@ -115,9 +120,10 @@ class Decoder:
             missing = max(0, cycles - 1 - self._garbled)
             rows = [self._row(Status.MISSING, now_ns) for _ in range(missing)]
             return [*rows, self._accept(line, self._unwrapped(line), now_ns)]
-        if self._suspect is not None and cycles_between(self._suspect, line) == 1:
+        agrees = self._suspect is not None and cycles_between(self._suspect, line) == 1
+        self._suspect, self._suspects = line, self._suspects + 1 if agrees else 1
+        if self._suspects >= RESYNC_LINES:
             return [self._accept(line, self._unwrapped(line), now_ns)]
-        self._suspect = line
         self._garbled += 1
         return [self._row(Status.GARBLED, now_ns)]
 
@@ -136,7 +142,7 @@ class Decoder:
 
     def _accept(self, line: Line, sctc: int, now_ns: int) -> Reading:
         self._last, self._last_ns, self._sctc = line, now_ns, sctc
-        self._suspect, self._garbled = None, 0
+        self._suspect, self._suspects, self._garbled = None, 0, 0
         value, status = total(line.powers_w)
         # Integers: counts reach 2^31 and more, and nanoseconds must not pass through a float.
         device_ns = sctc * 1_000_000_000 // int(SCTC_HZ)
