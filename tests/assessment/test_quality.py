@@ -4,6 +4,7 @@ import pytest
 from assessment_node import GPU_700, channel_row, channels, load, table, window
 
 from wattproof import quality, tables
+from wattproof.energy import flags as energy_flags
 
 
 def flags_of(frame, window_id: str, channel: str) -> list[str]:
@@ -70,12 +71,23 @@ def test_flags_are_added_once_and_the_input_is_left_alone():
     assert tables.conform(twice, "energy").num_rows == len(frame)
 
 
+@pytest.mark.parametrize(("taken", "flagged"), [(0, False), (1, True), (49, True), (50, False)])
+def test_sample_ratio(taken, flagged):
+    """100 are expected; a window without any has its own flag."""
+    rows = [window("w", {"gpu0.power": 100.0}, samples={"gpu0.power": taken})]
+    found = quality.flag_windows(table(*rows), channels())
+    assert ("sample_ratio_low" in flags_of(found, "w", "gpu0.power")) is flagged
+    unknown = table(*rows).assign(expected=None)
+    assert flags_of(quality.flag_windows(unknown, channels()), "w", "gpu0.power") == []
+
+
 def test_limit_that_changed_is_unknown():
     rows = channels(GPU_700, channel_row("nvml", "gpu0.energy", "GPU-0", {"limit_w": 500.0}))
     assert quality.device_limits(rows) == {"GPU-0": None}
 
 
 def test_every_flag_has_a_sentence():
+    assert set(energy_flags.FLAGS) < set(quality.FLAGS)
     for name, sentence in quality.FLAGS.items():
         assert sentence.endswith("."), name
         assert quality.describe(name) == sentence

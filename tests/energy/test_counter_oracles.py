@@ -197,3 +197,18 @@ def test_an_edge_inside_a_long_hole_lowers_the_coverage_but_the_total_is_known()
     assert found["energy_j"].tolist() == pytest.approx([700, 350, 350, 250])
     assert found["coverage"].tolist() == pytest.approx([1, 2 / 7, 2 / 7, 0])
     assert all("gap" in flags for flags in found["flags"])
+
+
+def test_a_gpu_counter_read_as_slowly_as_it_steps_is_not_late() -> None:
+    """Read each 100 ms, stepping each 100 ms: values never repeat and are 50 ms old on average."""
+    errors = []
+    for phase in np.random.default_rng(5).uniform(0, 0.1, 40):
+        step = np.arange(-1 + phase, 12, 0.1)
+        energy = 1000 + np.where(step < 5, 100 * step, 500 + 500 * (step - 5))
+        poll = np.arange(-0.5, 11.5, 0.1) + 0.013
+        value = energy[np.searchsorted(step, poll, side="right") - 1]
+        part = samples("gpu0.energy", poll, value)
+        found = integrate(part, [channel("gpu0.energy", kind="energy")], windows((4.5, 9.5)))
+        errors.append(found["energy_j"].iloc[0] - (0.5 * 100 + 4.5 * 500))
+    assert abs(np.mean(errors)) < 5
+    assert np.abs(errors).max() <= 400 * 0.05 + 1

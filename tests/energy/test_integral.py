@@ -234,7 +234,7 @@ def test_epochs_of_a_run_add_up(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.floats(0, 800), min_size=3, max_size=40),
+    st.lists(st.floats(0, 800), min_size=3, max_size=40, unique=True),
     st.floats(0, 1),
     st.floats(0, 1),
 )
@@ -299,3 +299,27 @@ def test_wrong_units_are_refused_in_words() -> None:
     wrong = channel("gpu0.power_instant", unit="mW")
     with pytest.raises(WattproofError, match="mW"):
         integrate(samples("gpu0.power_instant", [0, 1], [1, 1]), [wrong], windows((0, 1)))
+
+
+def test_a_sensor_that_holds_its_value_is_timed_by_its_updates() -> None:
+    """NVML: new value each 100 ms, polled each 50 ms; half a second of a 400 W step is 200 J."""
+    rng = np.random.default_rng(3)
+    errors = []
+    for phase in rng.uniform(0, 0.1, 40):
+        update = np.arange(-1 + phase, 12, 0.1)
+        value = np.where(update < 5, 100.0, 500.0) + rng.normal(0, 0.1, len(update))
+        poll = np.arange(-0.5, 11.5, 0.05) + 0.013
+        held = value[np.searchsorted(update, poll, side="right") - 1]
+        found = by_power(poll, held, (4.5, 9.5)).iloc[0]
+        errors.append(found["energy_j"] - (0.5 * 100 + 4.5 * 500))
+    # Without bias: taken at face value, reads are 50 ms old on average, and 20 J would be missing.
+    assert abs(np.mean(errors)) < 5
+    assert np.abs(errors).max() < 400 * 0.08
+
+
+def test_a_held_constant_is_covered_throughout() -> None:
+    t = np.arange(0, 60, 0.05)
+    value = np.where((t > 20) & (t < 40), 75.0, 100 + np.floor(t / 0.1) % 7)
+    found = by_power(t, value, (25, 35), (0, 59)).iloc
+    assert found[0]["energy_j"] == pytest.approx(750)
+    assert [found[i]["coverage"] for i in (0, 1)] == [1.0, 1.0]

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_long_read_costs_its_deadlines_and_is_not_caught_up() -> None:
     starts = [r[2] for r in found]
     scheduled = [r[1] for r in found]
     # After the block: one late read at most, then the grid again, no burst.
-    after = [b - a for a, b in zip(starts[5:], starts[6:], strict=False)]
+    after = [b - a for a, b in pairwise(starts[5:])]
     assert sum(gap < PERIOD_NS // 2 for gap in after) <= 2
     span = scheduled[-1] - scheduled[0]  # type: ignore[operator]
     assert span // PERIOD_NS + 1 == counts.taken + counts.missed
@@ -66,7 +67,7 @@ def test_a_long_read_costs_its_deadlines_and_is_not_caught_up() -> None:
 
 def test_reads_slower_than_the_period_stay_on_the_grid() -> None:
     found, counts = drive(0.6, burn_s=0.05)
-    steps = {(b[1] - a[1]) % PERIOD_NS for a, b in zip(found, found[1:], strict=False)}  # type: ignore[operator]
+    steps = {(b[1] - a[1]) % PERIOD_NS for a, b in pairwise(found)}  # type: ignore[operator]
     assert steps == {0}
     assert counts.missed >= counts.taken - 1
 
@@ -74,7 +75,7 @@ def test_reads_slower_than_the_period_stay_on_the_grid() -> None:
 def test_pause_waits_after_each_read() -> None:
     """EA-HAS-Bench's way: true period = pause + read."""
     found, counts = drive(0.8, pacing="pause", period_s=0.05, burn_s=0.05)
-    gaps = [b[2] - a[2] for a, b in zip(found, found[1:], strict=False)]
+    gaps = [b[2] - a[2] for a, b in pairwise(found)]
     assert len(gaps) >= 3
     assert min(gaps) >= 100_000_000
     assert counts.missed == 0

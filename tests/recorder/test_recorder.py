@@ -155,7 +155,10 @@ def test_kill_9_of_a_source_is_noticed_and_mended(tmp_path: Path) -> None:
     assert sealed["channels"].num_rows == 1
 
 
-def test_device_that_is_lost_is_opened_again(tmp_path: Path) -> None:
+def test_device_that_is_lost_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "BACKOFF_S", (0.0,))
     running = make(tmp_path, a={"lost_at": 5})
     with running:
 
@@ -178,7 +181,7 @@ def test_crash_in_a_read_keeps_the_samples(tmp_path: Path) -> None:
 
 
 def test_rows_are_on_disk_while_a_read_blocks(tmp_path: Path) -> None:
-    with make(tmp_path, a={"block_at": 5, "block_s": 2.5}):
+    with make(tmp_path, a={"block_at": 5, "block_s": 1.6}):
         time.sleep(1.2)
         table, _, truncated = read_stream(tmp_path / "streams" / "a.arrows")
         assert truncated  # it is still being written

@@ -81,7 +81,9 @@ def test_cut_at_every_offset(tmp_path: Path) -> None:
     sizes = write(path, [3, 2])
     whole = path.read_bytes()
     rows_at = [0, 3, 5]
-    for size in range(len(whole)):
+    near = {s + d for s in (0, *sizes, len(whole)) for d in range(-24, 25)}
+    offsets = near | set(range(0, len(whole), 5))
+    for size in sorted(o for o in offsets if 0 <= o < len(whole)):
         cut.write_bytes(whole[:size])
         table, description, truncated = read_stream(cut)
         complete = sum(s <= size for s in sizes) - 1
@@ -180,7 +182,8 @@ def test_kill_9_while_writing(tmp_path: Path) -> None:
         )
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(0.2 + 0.1 * attempt)
+        while path.stat().st_size < 300_000 * (attempt + 1):
+            time.sleep(0.001)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()

@@ -186,6 +186,12 @@ def test_flags_are_counted_with_their_sentence(pages: dict[str, tuple[str, Page]
     assert "fewer good readings" in page.text
 
 
+def test_health_counts_are_whole(pages: dict[str, tuple[str, Page]]) -> None:
+    _, page = pages["full"]
+    row = page.cells.index("SMI", page.cells.index("longest gap"))
+    assert page.cells[row + 2 : row + 7] == ["1\u202f000", "410", "0", "590", "41.00\u202f%"]
+
+
 def test_text_from_the_data_is_escaped(tmp_path: Path) -> None:
     evil = '<script>alert("x")</script>'
     inputs = made.but(

@@ -10,8 +10,9 @@ import synthetic_campaign as made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wattproof.report import scorecard
-from wattproof.report.scorecard import Grade, holistic, judge, reliable, wide_range
+from wattproof.report.grades import PEARSON_MET, Grade
+from wattproof.report.reliable import reliable
+from wattproof.report.scorecard import holistic, judge, wide_range
 
 NOTHING = made.empty()
 GOOD = [made.health_row("nvml"), made.health_row("meter")]
@@ -171,7 +172,7 @@ def test_json_has_no_nan_and_says_simulated() -> None:
         back = json.loads(text)
         assert back["simulated"] is inputs.simulated
         assert [v["principle"] for v in back["verdicts"]] == ["i", "ii", "iii"]
-        assert back["thresholds"]["pearson_met"] == scorecard.PEARSON_MET
+        assert back["thresholds"]["pearson_met"] == PEARSON_MET
         for verdict in back["verdicts"]:
             for item in verdict["evidence"]:
                 assert item["table"]

@@ -21,17 +21,18 @@ FLAGS: dict[str, str] = {
     "gap": "There is a hole between readings longer than analysis.max_gap_s, which is not bridged.",
     "clock_not_proven": "The instrument's clock could not be aligned with the recording's, "
     "so its energy is not compared with others.",
-    "short_window": "The window is too short for the instrument's update period: "
+    "short_window": "The window is shorter than five periods of the instrument: "
     "the energy depends on when readings happened to fall.",
     "counter_wrap": "The energy counter passed its maximum inside the window; "
     "this was recognised and corrected.",
-    "counter_reset": "The energy counter started again from zero inside the window, "
-    "so the energy from the counter is unknown.",
-    "counter_ambiguous": "The energy counter went backwards and a wrap cannot be told from "
-    "a reset, so the energy from the counter is unknown.",
+    "counter_reset": "The energy counter restarted or jumped inside the window; "
+    "what it counted between the two readings is unknown.",
+    "counter_ambiguous": "Readings of the energy counter contradict each other or allow more than "
+    "one number of wraps inside the window, so some of them were not used.",
     "energy_outside_limits": "The mean power is below half of the device's idle power or more "
     "than 5 % above its power limit: physically implausible.",
-    "sample_ratio_low": "The instrument gave far fewer readings than its period promises.",
+    "sample_ratio_low": "The instrument gave fewer than half of the readings that its period "
+    "promises.",
     "constant_meter": "The meter shows the same power in every window of the session: "
     "it is frozen, or its steps are larger than the node's variation.",
 }
@@ -39,6 +40,7 @@ FLAGS: dict[str, str] = {
 
 IDLE_SHARE = 0.5
 LIMIT_SHARE = 1.05
+LOW_SAMPLE_RATIO = 0.5
 MIN_METER_WINDOWS = 3
 CONSTANT_METER = 1e-6
 """Relative spread of the meter's means below which it counts as constant."""
@@ -93,6 +95,12 @@ def _outside_limits(energy: pd.DataFrame, channels: pd.DataFrame) -> pd.Series:
     return gpu & ((power > upper) | (power < IDLE_SHARE * lower))
 
 
+def _sample_ratio_low(energy: pd.DataFrame) -> pd.Series:
+    """Tell which rows have some readings, but under half of those that the period promises."""
+    taken = energy["samples"].astype("float64")
+    return (taken > 0) & (taken < LOW_SAMPLE_RATIO * energy["expected"].astype("float64"))
+
+
 def _constant_meter(energy: pd.DataFrame) -> pd.Series:
     """Tell which meter rows belong to a session in which the meter's mean never changes."""
     rows = energy["channel"].str.startswith("node.") & energy["mean_w"].notna()
@@ -103,11 +111,11 @@ def _constant_meter(energy: pd.DataFrame) -> pd.Series:
 
 
 def flag_windows(energy: pd.DataFrame, channels: pd.DataFrame) -> pd.DataFrame:
-    """Add the flags that need more than one window or the device's limits.
+    """Add the flags that `wattproof.energy` does not set by itself.
 
     ``energy_outside_limits``: mean power of a GPU channel outside [0.5 · idle, 1.05 · limit],
     each bound only where it is known. ``constant_meter``: the same mean in every one of at least
-    three windows of a session.
+    three windows of a session. ``sample_ratio_low``: under half of the expected readings.
 
     Args:
         energy: Table ``energy`` of one or more recordings.
@@ -121,7 +129,11 @@ def flag_windows(energy: pd.DataFrame, channels: pd.DataFrame) -> pd.DataFrame:
         return flagged
     outside = _outside_limits(flagged, channels).to_numpy(dtype=bool)
     constant = _constant_meter(flagged).to_numpy(dtype=bool)
-    added = {"energy_outside_limits": outside, "constant_meter": constant}
+    added = {
+        "energy_outside_limits": outside,
+        "sample_ratio_low": _sample_ratio_low(flagged).to_numpy(dtype=bool),
+        "constant_meter": constant,
+    }
     lists = [list(flags) for flags in flagged["flags"]]
     for name, mask in added.items():
         for row in np.flatnonzero(mask):

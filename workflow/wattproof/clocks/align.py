@@ -97,10 +97,8 @@ def _references(
     for source, part in pick_reference(channels):
         series = []
         for item in records(part):
-            rows = samples.get((source, item["channel"]))
-            if rows is None:
-                continue
-            levels = host_series(rows, item["kind"], item["averaging_s"])
+            rows = samples.get((item["source"], item["channel"]))
+            levels = host_series(rows, item) if rows is not None else None
             if levels is not None and len(levels.t_ns) >= 2:
                 series.append(levels)
         if series:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,13 @@ from wattproof.units import NS_PER_S, s_to_ns
 
 HOLDING_SHARE = 0.2
 """A sensor whose value repeats in more than this share of reads holds it between updates."""
+
+BOARD_UPDATE_S = 0.1
+"""Update period of the power sensors of GPUs since Turing; older boards are faster
+(measurement.md section 5)."""
+
+MIN_UPDATES = 10
+"""Fewer changes do not show whether a sensor holds its values or the power was constant."""
 
 GAP_PERIODS = 5
 """Grid points further than this many sample periods from their neighbours carry no level."""
@@ -38,34 +47,54 @@ def typical_period_s(t_ns: Int64Array) -> float:
     return float(np.median(np.diff(t_ns))) / NS_PER_S if len(t_ns) > 1 else float("nan")
 
 
-def held_updates(t_ns: Int64Array, value: F64Array) -> tuple[Int64Array, F64Array]:
+def update_period_ns(changed_ns: Int64Array, at_most_s: float | None) -> float:
+    """Time between the updates of a sensor that holds its value, from the instants of change.
+
+    Constant power makes some updates invisible, so only the shorter distances count.
+    """
+    limit = at_most_s * NS_PER_S if at_most_s else float("inf")
+    if len(changed_ns) < MIN_UPDATES:
+        return limit
+    distance = np.diff(changed_ns)
+    short = distance[distance <= 2.5 * np.quantile(distance, 0.1)]
+    return min(float(short.mean()), limit)
+
+
+def held_updates(
+    t_ns: Int64Array, value: F64Array, at_most_s: float | None = None
+) -> tuple[Int64Array, F64Array]:
     """Turn reads of a sensor that holds its value into points at its updates.
 
     NVML's instant power changes each 100 ms whatever the polling rate, so a read is up to 100 ms
     old. The update happened between the last read with the old value and the first with the new
-    one: its midpoint is unbiased. A value held longer than 1.5 update periods was constant, so
-    its later reads are kept as they are, and so is the last read of all. Series that do not hold
-    are returned unchanged.
+    one: its midpoint is unbiased. One update period before it, the old value still held, however
+    long it had been there; reads in the midst of such a constant stretch are kept as they are,
+    and so is the last read of all. Series that do not hold are returned unchanged.
 
     Args:
         t_ns: Instants of good reads, increasing, int64, shape (n,).
         value: Watts, shape (n,).
+        at_most_s: Longest possible update period, if anything is known about the sensor.
 
     Returns:
         Instants and values, increasing in time.
     """
-    if len(t_ns) < 3:
-        return t_ns, value
     fresh = np.flatnonzero(np.diff(value) != 0) + 1
-    if len(fresh) < 2 or 1 - len(fresh) / (len(value) - 1) <= HOLDING_SHARE:
+    needed = 1 if at_most_s else MIN_UPDATES
+    if len(fresh) < needed or 1 - len(fresh) / max(len(value) - 1, 1) <= HOLDING_SHARE:
         return t_ns, value
     changed = t_ns[fresh - 1] + (t_ns[fresh] - t_ns[fresh - 1]) // 2
-    update_ns = np.median(np.diff(changed))
-    since = np.concatenate((t_ns[:1], changed))[np.cumsum(np.diff(value, prepend=value[:1]) != 0)]
-    constant = t_ns - since > 1.5 * update_ns
+    update_ns = round(update_period_ns(changed, at_most_s))
+    # Each read lies between the change that brought its value and the next one.
+    which = np.cumsum(np.diff(value, prepend=value[:1]) != 0)
+    since = np.concatenate((t_ns[:1] - update_ns, changed))[which]
+    until = np.append(changed, t_ns[-1] + update_ns)[which]
+    constant = (t_ns - since > 1.5 * update_ns) & (until - t_ns > 1.5 * update_ns)
     constant[-1] = True
-    t = np.concatenate((changed, t_ns[constant]))
-    v = np.concatenate((value[fresh], value[constant]))
+    last = changed - update_ns
+    quiet = last > np.concatenate((t_ns[:1] - update_ns, changed[:-1])) + update_ns // 2
+    t = np.concatenate((changed, last[quiet], t_ns[constant]))
+    v = np.concatenate((value[fresh], value[fresh - 1][quiet], value[constant]))
     order = np.argsort(t, kind="stable")
     return t[order], v[order]
 
@@ -77,9 +106,11 @@ def _increasing(t_ns: Int64Array, value: F64Array) -> tuple[Int64Array, F64Array
     return t[keep], v[keep]
 
 
-def from_power(t_ns: Int64Array, value: F64Array, averaging_s: float) -> Levels:
+def from_power(
+    t_ns: Int64Array, value: F64Array, averaging_s: float, at_most_s: float | None = None
+) -> Levels:
     """Levels of a power channel; a mean over `averaging_s` stands in the middle of it."""
-    t, v = held_updates(*_increasing(t_ns, value))
+    t, v = held_updates(*_increasing(t_ns, value), at_most_s)
     return Levels(t - s_to_ns(averaging_s / 2), v, typical_period_s(t))
 
 
@@ -95,7 +126,7 @@ def from_counter(t_ns: Int64Array, value: F64Array) -> Levels:
     return Levels(middle, dv[keep] / (dt[keep] / NS_PER_S), typical_period_s(t))
 
 
-def host_series(samples: pd.DataFrame, kind: str, averaging_s: float) -> Levels | None:
+def host_series(samples: pd.DataFrame, channel: Mapping[str, Any]) -> Levels | None:
     """Levels of one channel on the host's clock; None if it has fewer than two good samples."""
     samples = samples[good(samples)]
     if len(samples) < 2:
@@ -104,39 +135,49 @@ def host_series(samples: pd.DataFrame, kind: str, averaging_s: float) -> Levels 
     end, _ = int64(samples, "end_ns")
     middle = start + (end - start) // 2
     value = floats(samples, "value")
-    return (
-        from_counter(middle, value) if kind == "energy" else from_power(middle, value, averaging_s)
-    )
+    if channel["kind"] == "energy":
+        return from_counter(middle, value)
+    limit = update_limit_s(channel["channel"])
+    return from_power(middle, value, channel["averaging_s"], limit)
+
+
+def update_limit_s(channel: str) -> float | None:
+    """Longest update period of a channel: boards update their power each 100 ms or faster."""
+    return BOARD_UPDATE_S if fnmatch.fnmatchcase(channel, "gpu*.power*") else None
 
 
 def pick_reference(channels: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Return candidates to compare with, best first: (source, its channels to be summed).
+    """Return candidates to compare with, best first: (their sources, channels to be summed).
 
-    Instant GPU power moves fastest and with the training; then any other GPU power, the rate of
-    GPU counters, and last the rate of RAPL packages. Channels of one source are summed.
+    What the node's sensors see together resembles the wall most: instant GPU power plus the rate
+    of RAPL. Then instant GPU power alone, any other GPU power, the rate of GPU counters, and last
+    the rate of RAPL alone.
     """
     host = channels[channels["clock"] == "host"]
-    wanted = (
-        ("gpu*.power_instant", "power"),
-        ("gpu*.power_average", "power"),
-        ("gpu*.power*", "power"),
-        ("gpu*.energy", "energy"),
-        ("cpu*.package", "energy"),
-    )
-    found: list[tuple[str, pd.DataFrame]] = []
-    for pattern, kind in wanted:
+
+    def of(pattern: str, kind: str) -> list[pd.DataFrame]:
         hits = host[
             [
                 fnmatch.fnmatchcase(name, pattern) and k == kind
                 for name, k in zip(host["channel"], host["kind"], strict=True)
             ]
         ]
-        # Series of *one* name are summed: instant and average power are not added up.
-        for (source, _), part in hits.groupby(
-            ["source", hits["channel"].str.split(".").str[-1]], sort=True
-        ):
-            found.append((str(source), part))
-    return found
+        # Series of *one* name and source are summed: instant and average are never added up.
+        what = hits["channel"].str.split(".").str[-1]
+        return [part for _, part in hits.groupby(["source", what], sort=True)]
+
+    instant = of("gpu*.power_instant", "power")
+    package, dram = of("cpu*.package", "energy"), of("cpu*.dram", "energy")
+    found = [pd.concat([instant[0], package[0], *dram[:1]])] if instant and package else []
+    found += instant
+    for pattern, kind in (
+        ("gpu*.power_average", "power"),
+        ("gpu*.power", "power"),
+        ("gpu*.energy", "energy"),
+    ):
+        found += of(pattern, kind)
+    found += package
+    return [("+".join(dict.fromkeys(part["source"])), part) for part in found]
 
 
 def to_grid(levels: Levels, start_ns: int, count: int, step_ns: int) -> tuple[F64Array, BoolArray]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wattproof.clocks.frames import BoolArray, F64Array, Int64Array
-from wattproof.clocks.levels import held_updates
+from wattproof.clocks.levels import held_updates, update_limit_s
 from wattproof.energy import flags
 from wattproof.energy.counter import DEFAULT_UPDATE_S, Event, counter_line
 from wattproof.energy.line import PowerLine, cycles, longest_gap_s, trapezoids
@@ -90,14 +90,16 @@ def _check_unit(channel: dict[str, Any]) -> None:
 
 
 def _power_line(
-    t_s: F64Array, series: Series, averaging_s: float, period_s: float, max_gap_s: float
+    t_s: F64Array, series: Series, channel: dict[str, Any], period_s: float, max_gap_s: float
 ) -> PowerLine:
+    averaging_s = float(channel["averaging_s"])
     spacing = float(np.median(np.diff(t_s))) if len(t_s) > 1 else period_s
     metered = averaging_s > 0 and abs(spacing / averaging_s - 1) <= CYCLE_TOLERANCE
     if metered and series.streamed:
         return cycles(t_s, series.value, averaging_s, max_gap_s)
     # NVML holds a value for 100 ms: a read is 50 ms old on average, its update is not.
-    t_ns, value = held_updates(series.t_ns, series.value)
+    limit_s = update_limit_s(channel["channel"])
+    t_ns, value = held_updates(series.t_ns, series.value, limit_s)
     t_s = (t_ns - series.t_ns[0]) / NS_PER_S + t_s[0]
     return trapezoids(t_s - averaging_s / 2, value, max_gap_s, min(period_s, max_gap_s))
 
@@ -169,7 +171,7 @@ def integrate_channel(
         )
         events = found.events
     elif not counter and n >= 1:
-        line = _power_line(t_s, series, float(channel["averaging_s"]), period_s, max_gap_s)
+        line = _power_line(t_s, series, channel, period_s, max_gap_s)
     if line is not None:
         until = line.until(np.concatenate((start_s, end_s)))
         energy, seen = (values[k:] - values[:k] for values in until)

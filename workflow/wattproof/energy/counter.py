@@ -123,14 +123,16 @@ def _step_knots(t_s: F64Array, energy_j: F64Array, update_s: float) -> tuple[F64
     """Knots (time, energy) of one unbroken stretch of a counter that moves in steps.
 
     A new value arose between the last read of the old and the first read of the new one: half way,
-    or half an update before the read if that is closer. Energy grows evenly from one step to the
-    next; after a stretch without steps (zero power) only during the last update.
+    or half an update before the read if that is closer (it is up to one update old). Energy grows
+    evenly from one step to the next; after a stretch without steps (zero power) only during the
+    last update.
     """
     k = np.flatnonzero(np.diff(energy_j) != 0) + 1
     arose = t_s[k] - np.minimum(t_s[k] - t_s[k - 1], update_s) / 2
     earlier = np.concatenate((t_s[:1], arose[:-1])) if len(k) else arose
     quiet_until = np.minimum(arose - update_s, t_s[k - 1])
-    quiet = quiet_until > earlier + 0.5 * update_s
+    poll_s = float(np.median(np.diff(t_s))) if len(t_s) > 1 else 0.0
+    quiet = quiet_until > earlier + max(0.5 * update_s, 1.2 * poll_s)
     t = np.concatenate((t_s[:1], arose, quiet_until[quiet], t_s[-1:]))
     e = np.concatenate((energy_j[:1], energy_j[k], energy_j[k - 1][quiet], energy_j[-1:]))
     order = np.argsort(t, kind="stable")
@@ -154,6 +156,7 @@ def counter_line(
     wrap_j: float | None,
     cap_w: float,
     period_s: float | None,
+    update_s: float | None = None,
 ) -> tuple[PowerLine, Unwrapped]:
     """Turn readings of a counter into a power line, and tell what happened to the counter.
 
@@ -163,11 +166,13 @@ def counter_line(
         wrap_j: The counter returns to 0 at this value; None if it does not.
         cap_w: No device draws more.
         period_s: Expected time between new values; None if unknown.
+        update_s: Time between the counter's own steps if it is known to move in steps, however
+            slowly it is read; None to judge by whether values repeat.
     """
     found = unwrap(t_s, value_j, wrap_j, cap_w, 2 * (period_s or DEFAULT_UPDATE_S))
     t, known = t_s[found.keep], found.known
     total = np.cumsum(found.increment_j)
-    update = update_period_s(t, found.increment_j, period_s)
+    update = update_s or update_period_s(t, found.increment_j, period_s)
     if update is None:
         knots_t, knots_e, covered = t, total, known[1:]
     else:

@@ -47,13 +47,20 @@ def windows_of(energy: pd.DataFrame) -> pd.DataFrame:
     return energy[columns].drop_duplicates("window_id").set_index("window_id")
 
 
+def _named(rows: pd.DataFrame, pattern: str) -> pd.Series:
+    """Tell which rows have a channel whose whole name matches."""
+    names = pd.Series(rows["channel"].unique(), dtype="str")
+    return rows["channel"].isin(names[names.str.fullmatch(pattern)])
+
+
 def gpu_rows(energy: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of GPU channels with the GPU's slot (``gpu``) and series (``quantity``)."""
-    parts = energy["channel"].str.extract(r"^gpu(\d+)\.(\w+)$")
-    mine = parts[0].notna()
-    rows = energy[mine].copy()
-    rows["gpu"] = parts.loc[mine, 0].astype("int64")
-    rows["quantity"] = parts.loc[mine, 1]
+    # Names are parsed once each, not once a row.
+    names = pd.Series(energy["channel"].unique(), dtype="str")
+    parts = names.str.extract(r"^gpu(\d+)\.(\w+)$").set_axis(names).dropna()
+    rows = energy[energy["channel"].isin(parts.index)].copy()
+    rows["gpu"] = rows["channel"].map(parts[0]).astype("int64")
+    rows["quantity"] = rows["channel"].map(parts[1])
     rows["energy_j"] = usable_energy_j(rows)
     return rows
 
@@ -106,9 +113,9 @@ def node_balance(energy: pd.DataFrame) -> pd.DataFrame:
     rows = energy.assign(energy_j=usable_energy_j(energy))
     meter = rows[rows["channel"] == "node.ac"].drop_duplicates("window_id")
     table["meter_j"] = meter.set_index("window_id")["energy_j"].reindex(table.index)
-    packages = rows[rows["channel"].str.fullmatch(r"cpu\d+\.package")]
+    packages = rows[_named(rows, r"cpu\d+\.package")]
     table["packages_j"] = _complete_sum(packages, _by_session(table, packages, "channel"))
-    dram = rows[rows["channel"].str.fullmatch(r"cpu\d+\.dram")]
+    dram = rows[_named(rows, r"cpu\d+\.dram")]
     domains = _by_session(table, dram, "channel")
     table["dram_j"] = _complete_sum(dram, domains)
     table["socket_j"] = table["packages_j"] + table["dram_j"].where(domains.notna(), 0.0)

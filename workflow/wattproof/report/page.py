@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from wattproof.errors import WattproofError
-from wattproof.report import paper, views
+from wattproof.report import paper, views, views_agreement
 from wattproof.report.figures import FIGURES
+from wattproof.report.grades import THRESHOLDS
 from wattproof.report.inputs import ReportInputs
-from wattproof.report.scorecard import THRESHOLDS, Scorecard, preferred_usage
+from wattproof.report.scorecard import Scorecard, preferred_usage
 from wattproof.report.select import source_name
 from wattproof.report.style import FigureInfo
 from wattproof.report.text import listed
@@ -147,12 +148,12 @@ def render(inputs: ReportInputs, figures: Sequence[FigureInfo], scorecard: Score
         reference_note=_IDLE_REFERENCE if variant == "idle" else _LOAD_REFERENCE,
         per_recording=PER_RECORDING,
         tables={
-            "agreement_power": views.agreement(inputs, "power"),
-            "agreement_energy": views.agreement(inputs, "energy"),
+            "agreement_power": views_agreement.agreement(inputs, "power"),
+            "agreement_energy": views_agreement.agreement(inputs, "energy"),
             "usage": views.usage(inputs),
             "calibration": views.calibration(inputs),
-            "paper_table": views.paper_table(inputs),
-            "paper_figures": views.paper_figures(inputs, preferred_usage(inputs)),
+            "paper_table": views_agreement.paper_table(inputs),
+            "paper_figures": views_agreement.paper_figures(inputs, preferred_usage(inputs)),
             "scores": views.scores(inputs),
             "health": views.health(inputs),
             "clocks": views.clocks(inputs),

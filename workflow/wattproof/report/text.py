@@ -21,7 +21,7 @@ def known(value: Any) -> bool:
 
 
 def number(value: Any, digits: int = 3, unit: str = "") -> str:
-    """Round to significant digits (integers keep all of theirs), with a thin-space unit."""
+    """Round to significant digits (never before the decimal point), with a thin-space unit."""
     if not known(value):
         return UNKNOWN
     x = float(value)
@@ -36,6 +36,11 @@ def number(value: Any, digits: int = 3, unit: str = "") -> str:
             text = text.lstrip("-")
     text = text.replace("-", "\u2212").replace(",", "\u202f")
     return f"{text}\u202f{unit}" if unit else text
+
+
+def whole(value: Any) -> str:
+    """A count, in groups of three digits."""
+    return f"{int(value):,}".replace(",", "\u202f") if known(value) else UNKNOWN
 
 
 def fixed(value: Any, decimals: int = 2) -> str:
@@ -60,9 +65,9 @@ def p_value(value: Any) -> str:
     return "< 0.001" if float(value) < 1e-3 else fixed(value, 3)
 
 
-def count(n: float, one: str, many: str | None = None) -> str:
+def count(n: int, one: str, many: str | None = None) -> str:
     """``1 run``, ``3 runs``."""
-    return f"{n:,}".replace(",", "\u202f") + " " + (one if n == 1 else many or f"{one}s")
+    return f"{whole(n)} {one if n == 1 else many or f'{one}s'}"
 
 
 def listed(words: list[str]) -> str:
