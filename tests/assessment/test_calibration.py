@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wattproof import calibration, offsocket, tables
 from wattproof.calibration.base import ESTIMATORS
 from wattproof.calibration.code_carbon import dimms, ram_2x_w, ram_3x_w
-from wattproof.calibration.regression import conformal_quantile
+from wattproof.calibration.regression import conformal_quantile, half_widths
 from wattproof.errors import WattproofError
 
 RAM_TABLE = [  # measurement.md 7.2, executed with the shipped functions: GiB, 2.x W, 3.x W, modules
@@ -251,6 +251,20 @@ def test_conformal_quantile(errors, level):
     else:
         assert np.sum(np.abs(errors) <= found) >= rank
         assert np.sum(np.abs(errors) < found) < rank
+
+
+@hypothesis_settings(max_examples=40, deadline=None)
+@given(st.integers(0, 80), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_interval_leaves_the_own_recording_out(n, recordings, seed):
+    rng = np.random.default_rng(seed)
+    recording = rng.integers(recordings, size=n)
+    level = rng.choice(np.array(["run", "epoch"], dtype=object), size=n)
+    error = np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n).round(1))
+    found = half_widths(error, recording, level)
+    for i in range(n):
+        others = (recording != recording[i]) & (level == level[i]) & np.isfinite(error)
+        plain = conformal_quantile(error[others])
+        assert np.isnan(found[i]) if plain is None else found[i] == plain
 
 
 def test_without_a_meter_everything_is_refused_in_words():

@@ -70,6 +70,8 @@ def record(
     host_origin_ns: int = 50_000_000_000_000,
     dropout: float = 0.02,
     noise_w: float = 1.0,
+    meter_noise_w: float = 0.3,
+    wander_w: float = 4.0,
     sync_s: float | None = None,
     arrival: str = "serial",
     poll_s: float = 0.05,
@@ -78,7 +80,9 @@ def record(
     seconds = len(gpu_w) * STEP_S
     if node_w is None:
         node_w = (
-            150 + 1.15 * gpu_w + np.repeat(rng.normal(0, 4, len(gpu_w) // 50 + 1), 50)[: len(gpu_w)]
+            150
+            + 1.15 * gpu_w
+            + np.repeat(rng.normal(0, wander_w, len(gpu_w) // 50 + 1), 50)[: len(gpu_w)]
         )
 
     def mean(power: np.ndarray, begin_s: np.ndarray, end_s: np.ndarray) -> np.ndarray:
@@ -102,7 +106,7 @@ def record(
     stop = np.arange(rng.uniform(0.15, 0.25), seconds, cycle)
     true_ns = host_origin_ns + np.rint(stop * 1e9).astype(np.int64)
     device_ns = np.rint(origin_s * 1e9).astype(np.int64) + np.arange(len(stop)) * 100_000_000
-    watts = np.round(mean(node_w, stop - cycle, stop) + rng.normal(0, 0.3, len(stop)), 2)
+    watts = np.round(mean(node_w, stop - cycle, stop) + rng.normal(0, meter_noise_w, len(stop)), 2)
     late = 0.03 + rng.exponential(0.015, len(stop)) + 0.4 * (rng.random(len(stop)) < 0.01)
     if arrival == "burst":
         late = seconds + 1 - stop

@@ -83,6 +83,15 @@ def test_noise_and_dropouts_do_not_harm() -> None:
     assert sim.error_s(recording, found) < HALF_INTERVAL_S
 
 
+def test_sensors_without_noise() -> None:
+    """Constant levels hide the sensor's updates, and make a meter look as if it held values."""
+    quiet = {"noise_w": 0.0, "meter_noise_w": 0.0, "wander_w": 0.0}
+    for seed in range(6):
+        recording, _ = positive(seed, seconds=30, sync=True, **quiet)
+        found = clocks.align(recording.samples, recording.channels, recording.marks, {})
+        assert sim.error_s(recording, found) < HALF_INTERVAL_S
+
+
 def periodic(rng: np.random.Generator, period_s: float) -> tuple[np.ndarray, None]:
     return np.where(np.arange(60_000) * 1e-3 % period_s < period_s / 2, 150.0, 20.0), None
 

@@ -137,3 +137,18 @@ def test_percent_and_p() -> None:
     assert text.percent(-1e-9) == "0.0\u202f%"
     assert text.p_value(1e-7) == "< 0.001"
     assert text.listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_refused_alignments_are_told_with_their_reason() -> None:
+    from wattproof.report.style import look
+
+    refused = made.clock_row(
+        "meter", accepted=False, offset_ns=None, residual_ns=None, reason="the signal is flat"
+    )
+    with look():
+        drawing = figures_run.clock(made.but(made.empty(), clocks=[refused]))
+        mixed = figures_run.clock(made.but(made.empty(), clocks=[refused, made.clock_row("meter")]))
+    assert "Every clock was refused (1 alignments)" in drawing.missing
+    assert "the signal is flat" in drawing.missing
+    assert mixed.missing == ""
+    assert "Refused alignments: 1 of 2" in mixed.caption

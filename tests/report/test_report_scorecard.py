@@ -84,6 +84,14 @@ def test_power_is_judged_before_energy() -> None:
     assert reliable(inputs).grade is Grade.NOT_MET
 
 
+def test_refused_clock_is_named_where_nothing_can_be_told() -> None:
+    none = nvml(n=0, pearson=None, error_median=None, refused="no reference: no meter")
+    verdict = reliable(measured(none, clocks=[refused_clock("meter")]))
+    assert verdict.grade is Grade.CANNOT_TELL
+    assert "clock refused: meter" in verdict.summary
+    assert "not compared (no reference: no meter)" in verdict.evidence[0].sentence
+
+
 def test_setting_that_cannot_be_judged_is_named_and_does_not_decide() -> None:
     verdict = reliable(measured(nvml(), nvml(setting="packed", pearson=None, refused="shared")))
     assert verdict.grade is Grade.MET

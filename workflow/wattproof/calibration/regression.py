@@ -85,7 +85,7 @@ def conformal_quantile(errors: F64Array, level: float = INTERVAL) -> float | Non
     return float(np.sort(np.abs(errors))[rank - 1]) if rank <= len(errors) else None
 
 
-def _half_widths(error: F64Array, recording: NDArray[np.int64], level: NDArray[Any]) -> F64Array:
+def half_widths(error: F64Array, recording: NDArray[np.int64], level: NDArray[Any]) -> F64Array:
     """Relative half-width of each window's interval from the other recordings' errors.
 
     `conformal_quantile` of the errors of the same level without those of the window's own
@@ -164,7 +164,7 @@ def regression(inputs: Inputs) -> Outcome:
             valid_range=valid,
         )
     error = (targets["meter_w"].to_numpy(np.float64) - predicted) / predicted
-    half = _half_widths(error, recording.astype(np.int64), targets["level"].to_numpy(object))
+    half = half_widths(error, recording.astype(np.int64), targets["level"].to_numpy(object))
     energy = predicted * targets["duration_s"].to_numpy(np.float64)
     return Outcome(
         energy,

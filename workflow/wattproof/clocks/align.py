@@ -19,7 +19,7 @@ from wattproof.clocks.frames import as_frame, floats, good, groups, int64, recor
 from wattproof.clocks.levels import (
     Levels,
     from_counter,
-    from_power,
+    from_stamped_power,
     host_series,
     pick_reference,
     spread_w,
@@ -153,7 +153,7 @@ def _align_source(
     for item, own_stamp, _, value in parts:
         t = device_to_mono(own_stamp, prior.offset_ns, prior.drift_ppm, prior.anchor_ns)
         device.append(
-            from_power(t, value, item["averaging_s"])
+            from_stamped_power(t, value, item["averaging_s"])
             if item["kind"] == "power"
             else from_counter(t, value)
         )

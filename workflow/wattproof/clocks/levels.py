@@ -87,12 +87,12 @@ def held_updates(
     update_ns = round(update_period_ns(changed, at_most_s))
     # Each read lies between the change that brought its value and the next one.
     which = np.cumsum(np.diff(value, prepend=value[:1]) != 0)
-    since = np.concatenate((t_ns[:1] - update_ns, changed))[which]
+    since = np.concatenate((t_ns[:1] - 2 * update_ns, changed))[which]
     until = np.append(changed, t_ns[-1] + update_ns)[which]
     constant = (t_ns - since > 1.5 * update_ns) & (until - t_ns > 1.5 * update_ns)
     constant[-1] = True
     last = changed - update_ns
-    quiet = last > np.concatenate((t_ns[:1] - update_ns, changed[:-1])) + update_ns // 2
+    quiet = last > np.concatenate((t_ns[:1] - update_ns // 2, changed[:-1])) + update_ns // 2
     t = np.concatenate((changed, last[quiet], t_ns[constant]))
     v = np.concatenate((value[fresh], value[fresh - 1][quiet], value[constant]))
     order = np.argsort(t, kind="stable")
@@ -106,10 +106,16 @@ def _increasing(t_ns: Int64Array, value: F64Array) -> tuple[Int64Array, F64Array
     return t[keep], v[keep]
 
 
-def from_power(
-    t_ns: Int64Array, value: F64Array, averaging_s: float, at_most_s: float | None = None
+def from_stamped_power(t_ns: Int64Array, value: F64Array, averaging_s: float) -> Levels:
+    """Levels of power that the device itself stamps at the end of the time it averages over."""
+    t, v = _increasing(t_ns, value)
+    return Levels(t - s_to_ns(averaging_s / 2), v, typical_period_s(t))
+
+
+def from_polled_power(
+    t_ns: Int64Array, value: F64Array, averaging_s: float, at_most_s: float | None
 ) -> Levels:
-    """Levels of a power channel; a mean over `averaging_s` stands in the middle of it."""
+    """Levels of power that the host asks for: the sensor may have held it for a while."""
     t, v = held_updates(*_increasing(t_ns, value), at_most_s)
     return Levels(t - s_to_ns(averaging_s / 2), v, typical_period_s(t))
 
@@ -138,7 +144,7 @@ def host_series(samples: pd.DataFrame, channel: Mapping[str, Any]) -> Levels | N
     if channel["kind"] == "energy":
         return from_counter(middle, value)
     limit = update_limit_s(channel["channel"])
-    return from_power(middle, value, channel["averaging_s"], limit)
+    return from_polled_power(middle, value, channel["averaging_s"], limit)
 
 
 def update_limit_s(channel: str) -> float | None:

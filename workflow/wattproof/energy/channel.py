@@ -97,6 +97,8 @@ def _power_line(
     metered = averaging_s > 0 and abs(spacing / averaging_s - 1) <= CYCLE_TOLERANCE
     if metered and series.streamed:
         return cycles(t_s, series.value, averaging_s, max_gap_s)
+    if series.streamed:
+        return trapezoids(t_s - averaging_s / 2, series.value, max_gap_s, min(period_s, max_gap_s))
     # NVML holds a value for 100 ms: a read is 50 ms old on average, its update is not.
     limit_s = update_limit_s(channel["channel"])
     t_ns, value = held_updates(series.t_ns, series.value, limit_s)

@@ -18,7 +18,7 @@ from wattproof.report.select import (
     run_of_example,
     source_name,
 )
-from wattproof.report.style import COLOURS, Drawing, absent, ecdf, legend_below, line, new
+from wattproof.report.style import COLOURS, Drawing, absent, ecdf, legend_below, line, new, say
 from wattproof.units import NS_PER_S
 
 NO_EXAMPLE = "The report was given no example recording that holds a run and its samples."
@@ -73,9 +73,11 @@ def time_series(inputs: ReportInputs) -> Drawing:
         low.axhline(0, color=COLOURS["grey"], lw=0.8)
         low.set_ylabel(f"balance − {source_name(shown)} (W)")
     else:
-        low.text(0.5, 0.5, "No difference: no node balance.", transform=low.transAxes, ha="center")
-    low.set_xlabel("time since the run began (s)")
-    low.set_xlim(0, end_s)
+        say(low, "No difference: there is no node balance.")
+    bottom = low if balance is not None else top
+    bottom.xaxis.set_tick_params(labelbottom=True)
+    bottom.set_xlabel("time since the run began (s)")
+    top.set_xlim(0, end_s)
     how = balance.how if balance else "not available: no meter, or its clock was refused"
     return Drawing(
         figure,
@@ -136,6 +138,9 @@ def timeline(inputs: ReportInputs) -> Drawing:
             colour = COLOURS[source]
             line(panel, one.t_s, one.value, colour, lw=0.8, ls=marks[i], label=name)
         panel.set_ylabel(label)
+        if not any(len(drawn.get_xdata()) for drawn in panel.lines):
+            say(panel, f"{label}: no good sample on a known clock.")
+            continue
         panel.legend(loc="upper right", fontsize=7, ncols=4, borderaxespad=0.1)
         panel.margins(y=0.25)
         _shade(panel, windows, origin_ns)
@@ -143,7 +148,9 @@ def timeline(inputs: ReportInputs) -> Drawing:
     top.set_title(f"Recording {inputs.example['recording']}")
     last = windows["end_ns"].to_numpy("int64").max() - origin_ns
     axes[-1, 0].set_xlim(0, last / NS_PER_S)
-    axes[-1, 0].set_xlabel("time since the first window began (s)")
+    bottom = next((p for p in axes[::-1, 0] if p.axison), axes[-1, 0])
+    bottom.xaxis.set_tick_params(labelbottom=True)
+    bottom.set_xlabel("time since the first window began (s)")
     runs = int((windows["level"] == "run").sum())
     loads = int((windows["level"] == "load").sum())
     return Drawing(
@@ -173,6 +180,9 @@ def clock(inputs: ReportInputs) -> Drawing:
             else "There is no table of clocks."
         )
         return absent(why)
+    if not aligned["offset_ns"].notna().any():
+        why = str(aligned["reason"].iloc[0]).rstrip(".")
+        return absent(f"Every clock was refused ({len(aligned)} alignments); the first: {why}.")
     figure, axes = new(1, 2, 3.2)
     names = sorted(aligned["source"].astype(str).unique())
     refused = int((~aligned["accepted"].astype(bool)).sum())

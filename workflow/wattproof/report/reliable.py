@@ -50,12 +50,14 @@ def _source_evidence(row: pd.Series) -> Evidence:
     )
     ratio = f"; sample ratio {fixed(row['sample_ratio'])}" * known(row["sample_ratio"])
     ks = f"; KS D {fixed(row['ks_d'])}" * known(row["ks_d"])
-    why = f" ({row['refused']})" * bool(row["refused"])
+    why = f" ({str(row['refused']).rstrip('.')})" * bool(row["refused"])
     if known(row["pearson"]):
         sentence = (
             f"{name}: Pearson {fixed(row['pearson'])}, median error "
             f"{percent(row['error_median'])}{ks}{ratio}{few}{why}."
         )
+    elif row["n"] == 0:
+        sentence = f"{name}: not compared{why}{ratio}{few}."
     else:
         sentence = (
             f"{name}: the correlation is refused{why}; median error "
@@ -171,6 +173,8 @@ def reliable(inputs: ReportInputs) -> Verdict:
             if len(epoch)
             else "no GPU source was compared with a reference per epoch"
         )
+        if refused:
+            why += f"; clock refused: {listed([select.source_name(n) for n in refused])}"
         return Verdict("i", title, Grade.CANNOT_TELL, sentence_of(why), tuple(evidence))
     grade = max((s.grade for s in settings.values()), key=severity)
     words = [s.text for s in settings.values()]

@@ -84,7 +84,7 @@ def wide_range(inputs: ReportInputs) -> Verdict:
             f"idle {number(row['idle_w'], unit='W')}, limit {number(row['limit_w'], unit='W')}"
         )
         span = f"span {percent(row['span'], 0)}" if known(row["span"]) else "the span is refused"
-        why = f" ({row['refused']})" * bool(row["refused"])
+        why = f" ({str(row['refused']).rstrip('.')})" * bool(row["refused"])
         sentence = f"{name}: {what}; {span}{why}."
         evidence.append(Evidence(sentence, value_of(row["span"]), "1", int(row["n"]), "usage"))
         if known(row["utilisation_min"]) and known(row["utilisation_max"]):
@@ -151,7 +151,8 @@ def holistic(inputs: ReportInputs) -> Verdict:
                 f"{percent(row['error_max'])} (held out: {row['held_out']})."
             )
         else:
-            sentence = f"{row['label']}: {row['refused'] or 'no error against a meter is known'}."
+            why = str(row["refused"]).rstrip(".") or "no error against a meter is known"
+            sentence = f"{row['label']}: {why}."
         evidence.append(
             Evidence(sentence, value_of(row["error_max"]), "1", int(row["n"]), "calibration")
         )
