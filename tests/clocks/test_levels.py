@@ -106,5 +106,5 @@ def test_high_pass_takes_out_levels_and_ignores_holes() -> None:
 
 def test_swings_are_counted_once_whatever_the_noise() -> None:
     rng = np.random.default_rng(2)
-    square = np.sign(np.sin(np.arange(1000) * 2 * np.pi / 100 + 0.1))
+    square = np.sign(np.sin(np.arange(1000) * 2 * np.pi / 100 + 0.01))
     assert swings(square + rng.normal(0, 0.1, 1000)) == 19
