@@ -179,7 +179,8 @@ class Parameters:
 
 
 PRESETS: dict[str, Parameters] = {
-    # A small machine on which the demo's networks spread visibly.
+    # A small machine on which the demo's networks spread visibly. Its fans follow the GPUs, so that
+    # off-socket power rises as on the paper's node: idle < prime < training < stress.
     "laptop": Parameters(
         gpu=GpuParameters(
             count=2,
@@ -198,9 +199,9 @@ PRESETS: dict[str, Parameters] = {
         dram=DramParameters(idle_w=3.0, max_w=8.0, memory_gib=64.0),
         off_socket=OffSocketParameters(
             board_idle_w=12.8,
-            board_cpu_w=4.0,
-            board_dram_w=3.0,
-            board_gpu_share=0.03,
+            board_cpu_w=0.5,
+            board_dram_w=6.0,
+            board_gpu_share=0.25,
             psu_a_w=2.0,
             psu_b=0.05,
             psu_c_per_w=1e-4,
