@@ -75,8 +75,8 @@ def test_energies_by_hand():
     # Idle: board 12.8 W and loss 2 + 0.05·57.8… of DC = 30 + 12 + 3 + 12.8.
     dc = 57.8
     assert trace.power_w("node.ac", T0) == pytest.approx(dc + 2 + 0.05 * dc + 1e-4 * dc**2)
-    # Full load of everything, at 4 s: board has + 4 W + 0.25·3 W + 3 % of 210 W.
-    board = 12.8 + 4 + 0.25 * 3 + 0.03 * 210
+    # Full load of everything, at 4 s: board has + 0.5 W + 0.25·6 W + 25 % of 210 W.
+    board = 12.8 + 0.5 + 0.25 * 6 + 0.25 * 210
     dc = 240 + 65 + 4.25 + board
     assert trace.power_w("off_socket", T0 + 4 * SECOND) == pytest.approx(
         board + 2 + 0.05 * dc + 1e-4 * dc**2
