@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from wattproof import tables
 from wattproof.errors import WattproofError
+from wattproof.tables import files
 
 META = tables.Meta("t", simulated=True, code_version="1", instruments={"meter": {"serial": "x"}})
 SAMPLE = {
@@ -96,7 +97,7 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
 
 def test_newer_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "t.parquet"
-    monkeypatch.setattr(tables, "SCHEMA_VERSION", tables.SCHEMA_VERSION + 1)
+    monkeypatch.setattr(files, "SCHEMA_VERSION", tables.SCHEMA_VERSION + 1)
     tables.write([SAMPLE], "samples", path, META)
     monkeypatch.undo()
     with pytest.raises(WattproofError, match="update wattproof"):

@@ -17,7 +17,7 @@ from faulty_sources import FACTORY
 
 from wattproof import tables
 from wattproof.errors import WattproofError
-from wattproof.recorder import Recorder, read_stream, recorder, seal_session
+from wattproof.recorder import Recorder, child, read_stream, recorder, seal_session
 
 REAL = {"kind": "real", "dir": None}
 
@@ -119,8 +119,9 @@ def test_source_that_does_not_start_is_done_without(tmp_path: Path) -> None:
 
 
 def test_source_that_is_never_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("READY_S", 2.0), ("STOP_S", 0.3), ("TERMINATE_S", 0.3)):
-        monkeypatch.setattr(recorder, name, seconds)
+    monkeypatch.setattr(recorder, "READY_S", 2.0)
+    monkeypatch.setattr(recorder, "STOP_S", 0.3)
+    monkeypatch.setattr(child, "TERMINATE_S", 0.3)
     with pytest.raises(WattproofError, match="not ready after 2 s"):
         make(tmp_path, a={"open": "sleep"}).start()
 
@@ -158,7 +159,7 @@ def test_kill_9_of_a_source_is_noticed_and_mended(tmp_path: Path) -> None:
 def test_device_that_is_lost_is_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "BACKOFF_S", (0.0,))
+    monkeypatch.setattr(child, "BACKOFF_S", (0.0,))
     running = make(tmp_path, a={"lost_at": 5})
     with running:
 
@@ -191,8 +192,8 @@ def test_rows_are_on_disk_while_a_read_blocks(tmp_path: Path) -> None:
 def test_stop_escalates_when_a_read_does_not_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, seconds in (("STOP_S", 0.4), ("TERMINATE_S", 0.4)):
-        monkeypatch.setattr(recorder, name, seconds)
+    monkeypatch.setattr(recorder, "STOP_S", 0.4)
+    monkeypatch.setattr(child, "TERMINATE_S", 0.4)
     running = make(tmp_path, a={"block_at": 5, "block_s": 60})
     running.start()
     time.sleep(0.8)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wattproof.recorder.recorder import Health, Recorder
+    from wattproof.recorder.child import Health
+    from wattproof.recorder.recorder import Recorder
     from wattproof.recorder.seal import seal_session
     from wattproof.recorder.streams import StreamWriter, read_stream
 
 __all__ = ["Health", "Recorder", "StreamWriter", "read_stream", "seal_session"]
 
 _HOMES = {
-    "Health": "recorder",
+    "Health": "child",
     "Recorder": "recorder",
     "StreamWriter": "streams",
     "read_stream": "streams",
