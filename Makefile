@@ -32,7 +32,7 @@ $(READY): requirements.lock pyproject.toml
 demo: setup
 	@mkdir -p results
 	@flock --nonblock --close --conflict-exit-code 75 results/.demo.lock \
-	  sh -c 'snakemake --unlock --quiet all >/dev/null 2>&1; exec snakemake' \
+	  sh -c 'test -z "$$(ls .snakemake/locks 2>/dev/null)" || snakemake --unlock --quiet all >/dev/null 2>&1; exec snakemake' \
 	  || { code=$$?; test $$code -ne 75 || echo "Another 'make demo' is running in this folder; wait for it."; exit $$code; }
 	@echo
 	@echo "The report is in $(CURDIR)/results/demo/report.html"

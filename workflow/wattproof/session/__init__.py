@@ -1,7 +1,8 @@
 """A recording: instruments and trainings side by side, resumable, and sealed into tables."""
 
 from wattproof.session.paths import Paths
-from wattproof.session.record import InterruptedRecordingError, record
+from wattproof.session.record import record
+from wattproof.session.run import InterruptedRecordingError
 from wattproof.session.seal import seal
 
 __all__ = ["InterruptedRecordingError", "Paths", "record", "seal"]

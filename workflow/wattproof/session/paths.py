@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from wattproof.plan import PlanRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +38,13 @@ def atomic_json(path: Path, content: Any) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
     os.replace(temporary, path)
+
+
+def is_sync(row: PlanRow) -> bool:
+    """Whether a row of the plan is the synchronisation pattern."""
+    return row.spec.get("load") == "sync"
+
+
+def missing(rows: Sequence[PlanRow], paths: Paths) -> list[PlanRow]:
+    """Rows without a result, the synchronisation pattern apart."""
+    return [row for row in rows if not is_sync(row) and not paths.result(row.run_id).exists()]

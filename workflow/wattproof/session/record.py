@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import platform
 import signal
@@ -19,38 +18,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 from wattproof.config import Config
 from wattproof.errors import WattproofError
 from wattproof.plan import PlanRow
 from wattproof.recorder import Recorder
-from wattproof.session.paths import Paths, atomic_json
-
-POLL_S = 0.2
-"""How often the recording looks after its training and its sources."""
+from wattproof.session.paths import Paths, atomic_json, is_sync, missing
+from wattproof.session.run import InterruptedRecordingError, train
 
 Progress = Callable[[str], None]
-
-
-class InterruptedRecordingError(WattproofError):
-    """The recording was told to stop, or the workflow that started it is gone.
-
-    What was sampled and trained until then stays on disk; running the workflow again goes on.
-    """
 
 
 def pending(rows: Sequence[PlanRow], paths: Paths) -> list[PlanRow]:
     """Return the runs that are left to do.
 
-    The synchronisation pattern is played again in each session that trains anything: clocks are
-    aligned per session.
+    The synchronisation pattern is played again in each session that does anything else: clocks
+    are aligned per session. It is never a reason for a session of its own.
     """
-    left = [row for row in rows if not paths.result(row.run_id).exists()]
-    if not left:
-        return []
-    ids = {row.run_id for row in left}
-    return [row for row in rows if row.run_id in ids or row.spec.get("load") == "sync"]
+    left = {row.run_id for row in missing(rows, paths)}
+    return [row for row in rows if row.run_id in left or (left and is_sync(row))]
 
 
 @contextlib.contextmanager
@@ -171,84 +158,6 @@ def _describe_session(session: Path, recording: str, config: Config, node: dict[
     )
 
 
-def _train(
-    row: PlanRow,
-    paths: Paths,
-    session: Path,
-    activity: Path | None,
-    recorder: Recorder,
-    check: Callable[[], None],
-    on_line: Callable[[dict[str, Any]], None],
-) -> None:
-    """Train one run in a process of its own and see to it that it leaves a result."""
-    result = paths.result(row.run_id)
-    spec = {
-        **row.spec,
-        "slot": 0,
-        "marks": str(session / "marks.jsonl"),
-        "result": str(result.with_suffix(".part")),
-        "activity": None if activity is None else str(activity),
-        "device": "cpu" if activity is not None else "auto",
-    }
-    work = session / "runs" / row.run_id
-    work.mkdir(parents=True, exist_ok=True)
-    atomic_json(work / "spec.json", spec)
-    command = [sys.executable, "-m", "wattproof.training", str(work / "spec.json")]
-    with (work / "log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
-        )
-    try:
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        while process.poll() is None:
-            time.sleep(POLL_S)
-            _report(process.stdout, on_line)
-            recorder.check()
-            check()
-        _report(process.stdout, on_line)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-    _conclude(row, Path(spec["result"]), result, process.returncode, work / "log", session)
-
-
-def _report(stdout: IO[bytes], on_line: Callable[[dict[str, Any]], None]) -> None:
-    for line in (stdout.read() or b"").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            on_line(json.loads(line))
-
-
-def _conclude(row: PlanRow, part: Path, result: Path, code: int, log: Path, session: Path) -> None:
-    """Turn the training's own result, or its death, into the result file of the run."""
-    if part.exists():
-        outcome = json.loads(part.read_text(encoding="utf-8"))
-    elif code == -signal.SIGTERM or code == 128 + signal.SIGTERM:
-        raise InterruptedRecordingError(
-            f"Run {row.run_id} was told to stop; run the workflow again to train it."
-        )
-    else:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        reason = f"the training process ended with {how}"
-        outcome = {
-            "run_id": row.run_id,
-            "setting": row.setting,
-            "slot": 0,
-            "status": "failed",
-            "reason": reason + (f": {lines[-1]}" if lines else ""),
-            "epochs": 0,
-        }
-    outcome["session"] = int(session.name.removeprefix("session-"))
-    atomic_json(result, outcome)
-    part.unlink(missing_ok=True)
-
-
 def record(
     recording: str,
     rows: Sequence[PlanRow],
@@ -298,4 +207,4 @@ def record(
                             f"validation accuracy {event['val_accuracy']:.3f}"
                         )
 
-                _train(row, paths, session, activity, recorder, check, on_line)
+                train(row, paths, session, activity, recorder, check, on_line)

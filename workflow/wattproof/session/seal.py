@@ -12,7 +12,7 @@ from wattproof import tables
 from wattproof.errors import WattproofError
 from wattproof.plan import PlanRow
 from wattproof.recorder import seal_session
-from wattproof.session.paths import Paths
+from wattproof.session.paths import Paths, missing
 from wattproof.training.marks import read_marks
 
 IDENTITY = ("model", "name", "serial", "driver", "limit_w")
@@ -41,11 +41,11 @@ def seal(
     Raises:
         WattproofError: If a planned run has no result yet.
     """
-    missing = [row.run_id for row in rows if not paths.result(row.run_id).exists()]
-    if missing:
+    lacking = missing(rows, paths)
+    if lacking:
         raise WattproofError(
-            f"Recording {recording} is not complete: {len(missing)} run(s) have no result, e.g. "
-            f"{missing[0]}; run the workflow again to train them."
+            f"Recording {recording} is not complete: {len(lacking)} run(s) have no result, e.g. "
+            f"{lacking[0].run_id}; run the workflow again to train them."
         )
     parts: dict[str, list[pa.Table]] = {"samples": [], "channels": [], "health": []}
     marks: list[dict[str, Any]] = []
