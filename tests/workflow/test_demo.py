@@ -75,13 +75,14 @@ def test_agreement_has_the_pattern_of_table_one(clone: Path) -> None:
     def cell(label: str, level: str, column: str, quantity: str = "energy") -> float:
         return float(table.loc[(label, level, quantity), column])
 
-    assert cell("SMI", "epoch", "pearson") < 0.9 < cell("SMI", "run", "pearson")
+    assert cell("SMI", "epoch", "pearson") < 0.95 < cell("SMI", "run", "pearson")
+    assert cell("SMI", "epoch", "pearson", "power") < 0.8
     assert cell("SMI (corrected)", "epoch", "pearson") > cell("SMI", "epoch", "pearson")
     for level in ("epoch", "run"):
         assert cell("NVML", level, "pearson") > 0.97
         assert abs(cell("NVML", level, "error_median")) < 0.05
         assert cell("Code Carbon 3.x", level, "error_median") > 0.03
-    assert cell("SMI", "epoch", "ks_d", "power") > 2 * cell("NVML", "epoch", "ks_d", "power")
+    assert cell("SMI", "epoch", "ks_d", "power") > 0.1 + cell("NVML", "epoch", "ks_d", "power")
 
     calibration = tables.read_frame(place / "calibration.parquet", "calibration")
     by_name: pd.DataFrame = calibration.set_index("estimator")
