@@ -37,7 +37,7 @@ try:
         ),
         CONFIG_FILE,
     )
-    preflight.check(CONFIG, CONFIG_FILE)
+    CONFIG = preflight.check(CONFIG, CONFIG_FILE)
     PLAN = plan.by_recording(plan.make_plan(CONFIG))
 except WattproofError as error:
     sys.stderr.write(f"wattproof: {error}\n")

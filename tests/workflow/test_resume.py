@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 from campaigns import MINI, Campaign
-from wattproof.recorder import read_stream
 
 from wattproof import tables
+from wattproof.recorder import read_stream
 
 CONFIG = MINI.replace(
     "runs: 3, replicates: 1, runs_per_recording: 2", "runs: 3, runs_per_recording: 3"

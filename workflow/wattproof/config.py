@@ -54,9 +54,9 @@ def _type_name(kind: Any) -> str:
     return " or ".join(words.get(k, str(k)) for k in kinds)
 
 
-def _sentence(error: Any, file: str) -> str:
+def _sentence(error: Any, file: str, prefix: str) -> str:
     """Turn a jsonschema error into one sentence that names file, key and remedy."""
-    key = ".".join(str(part) for part in error.absolute_path)
+    key = ".".join(filter(None, (prefix, *map(str, error.absolute_path))))
     where = f"{file}: key '{key}'" if key else f"{file}"
     rule, limit, value = error.validator, error.validator_value, error.instance
     if rule == "additionalProperties":
@@ -99,13 +99,14 @@ def load_schema(path: str | Path) -> dict[str, Any]:
     return document
 
 
-def validate(raw: Config, schema: dict[str, Any], file: str) -> Config:
-    """Check a campaign against the JSON schema and fill in the defaults.
+def validate(raw: Config, schema: dict[str, Any], file: str, prefix: str = "") -> Config:
+    """Check a campaign, or a part of one, against a JSON schema and fill in the defaults.
 
     Args:
         raw: The configuration as read from YAML; left unchanged.
         schema: The JSON schema, see `load_schema`.
         file: Name of the file for messages.
+        prefix: Key of the part in the campaign, for messages; empty for the whole campaign.
 
     Returns:
         A new, complete configuration.
@@ -119,7 +120,7 @@ def validate(raw: Config, schema: dict[str, Any], file: str) -> Config:
     validator = jsonschema.Draft202012Validator(schema)
     errors = sorted(validator.iter_errors(config), key=lambda e: list(map(str, e.absolute_path)))
     if errors:
-        raise WattproofError(_sentence(errors[0], file))
+        raise WattproofError(_sentence(errors[0], file, prefix))
     complete: Config = _with_defaults(config, schema, schema)
     return complete
 

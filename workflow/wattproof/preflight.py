@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from wattproof import space
-from wattproof.config import Config
+from wattproof.config import Config, validate
 from wattproof.errors import WattproofError, did_you_mean
 from wattproof.sources import meters
 from wattproof.training import datasets
 
 
-def check(config: Config, file: str) -> None:
+def check(config: Config, file: str) -> Config:
     """Check that everything a campaign names is there.
 
     Args:
         config: A complete campaign.
         file: Name of the campaign file, for messages.
+
+    Returns:
+        The campaign, completed by what only the meter's driver knows: defaults of its keys.
 
     Raises:
         WattproofError: One sentence with file, key and remedy.
@@ -25,12 +28,16 @@ def check(config: Config, file: str) -> None:
             f"{did_you_mean(config['space'], space.names())}"
         )
     meter = config["sources"].get("meter")
-    if meter is not None and meter["driver"] not in meters.names():
-        raise WattproofError(
-            f"{file}: key 'sources.meter.driver' names an unknown meter '{meter['driver']}'."
-            f"{did_you_mean(meter['driver'], meters.names())}"
-        )
-    if meter is not None and meter["port"] == "auto" and config["node"]["kind"] == "real":
+    if meter is not None:
+        if meter["driver"] not in meters.names():
+            raise WattproofError(
+                f"{file}: key 'sources.meter.driver' names an unknown meter '{meter['driver']}'."
+                f"{did_you_mean(meter['driver'], meters.names())}"
+            )
+        schema = meters.settings_schema(meter["driver"])
+        meter = validate(meter, schema, file, "sources.meter")
+        config = {**config, "sources": {**config["sources"], "meter": meter}}
+    if meter is not None and meter.get("port") == "auto" and config["node"]["kind"] == "real":
         raise WattproofError(
             f"{file}: key 'sources.meter.port' is 'auto', which only the virtual node can answer; "
             "give the serial port of your meter, e.g. /dev/ttyUSB0."
@@ -40,3 +47,4 @@ def check(config: Config, file: str) -> None:
         datasets.check(training["dataset"], training["data_dir"], training["train_images"])
     except WattproofError as error:
         raise WattproofError(f"{file}: key 'training.dataset': {error}") from error
+    return config

@@ -50,7 +50,9 @@ class Channel:
         slot: Index of the slot for channels of a GPU.
         period_s: Expected time between *new* values; None if unknown.
         averaging_s: The value is the mean of this many seconds before its stamp; 0 = instant.
-        clock: "device" if samples carry the device's own time stamps that must be aligned.
+        clock: "host": the recorder's stamps count; "wall": samples carry stamps by this host's wall
+            clock (NVML's ring), brought to the monotonic clock by each row's own pair of stamps;
+            "device": stamps by the device's own clock, which must be aligned.
         accuracy_reading: Limit of error as a share of the reading (0.0007 = 0.07 %).
         accuracy_range_w: Limit of error from the range, in watts.
         quantum: Smallest step of the value, in `unit`.

@@ -1,27 +1,52 @@
 """External power meters: one file per instrument family.
 
-A new meter is a file with a function ``build(settings, endpoints) -> Source`` and one line in
-`_MODULES`.
+A new meter is a file with `SETTINGS` (JSON schema of its keys under ``sources.meter``), a function
+``build(settings, endpoints) -> Source`` and one line in `_MODULES`. Modules are imported when they
+are asked for.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 from wattproof.errors import WattproofError, did_you_mean
 from wattproof.sources.base import Source
 from wattproof.sources.endpoints import Endpoints
 
-__all__ = ["build", "create", "names"]
+__all__ = ["build", "create", "names", "settings_schema"]
 
-_MODULES = {"lmg450": "wattproof.sources.meters.lmg450"}
+_MODULES = {
+    "lmg450": "wattproof.sources.meters.lmg450",
+}
+"""Module by name of the driver; a family of instruments may share one."""
 
 
 def names() -> list[str]:
     """Return the names of all meter drivers."""
     return sorted(_MODULES)
+
+
+def _module(driver: Any) -> ModuleType:
+    if driver not in _MODULES:
+        raise WattproofError(
+            f"Key 'sources.meter.driver' names an unknown meter '{driver}'."
+            f"{did_you_mean(str(driver), _MODULES)}"
+        )
+    return importlib.import_module(_MODULES[driver])
+
+
+def settings_schema(driver: str) -> dict[str, Any]:
+    """Return the JSON schema of a driver's settings, ``driver`` itself included.
+
+    Raises:
+        WattproofError: If there is no such driver.
+    """
+    own: dict[str, Any] = _module(driver).SETTINGS
+    properties = {"driver": {"type": "string"}, **own["properties"]}
+    return {"type": "object", "additionalProperties": False, **own, "properties": properties}
 
 
 def create(settings: Mapping[str, Any], endpoints: Endpoints) -> Source:
@@ -30,13 +55,7 @@ def create(settings: Mapping[str, Any], endpoints: Endpoints) -> Source:
     Raises:
         WattproofError: If there is no such driver, or no port to reach the meter at.
     """
-    driver = settings.get("driver")
-    if driver not in _MODULES:
-        raise WattproofError(
-            f"Key 'sources.meter.driver' names an unknown meter '{driver}'."
-            f"{did_you_mean(str(driver), _MODULES)}"
-        )
-    source: Source = importlib.import_module(_MODULES[driver]).build(settings, endpoints)
+    source: Source = _module(settings.get("driver")).build(settings, endpoints)
     return source
 
 

@@ -24,6 +24,28 @@ ACCURACY_READING = 0.0007
 ACCURACY_RANGE = 0.0004
 """Limits of error of active power: 0.07 % of the reading + 0.04 % of the range."""
 
+SETTINGS: dict[str, Any] = {
+    "properties": {
+        "port": {
+            "type": "string",
+            "default": "auto",
+            "description": "serial port, e.g. /dev/ttyUSB0; auto: the virtual node's",
+        },
+        "baud": {"type": "integer", "minimum": 1200, "default": 57600},
+        "channels": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1, "maximum": 8},
+            "minItems": 1,
+            "uniqueItems": True,
+            "default": [1],
+            "description": "channels that are summed, one for each power supply",
+        },
+        "cycle_s": {"type": "number", "minimum": 0.05, "maximum": 60, "default": 0.1},
+        "range_v": {"type": "number", "exclusiveMinimum": 0},
+        "range_a": {"type": "number", "exclusiveMinimum": 0},
+    },
+}
+
 POLL_S = 0.25
 ANSWER_S = 3.0
 QUIET_S = 0.3

@@ -1,0 +1,32 @@
+"""Commands on search spaces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wattproof.cli.text import say
+
+
+def space(
+    name: Annotated[str, typer.Argument(help="name of a search space")],
+    sample: Annotated[int | None, typer.Option(help="draw so many configurations")] = None,
+    seed: Annotated[int, typer.Option(help="seed of the draw")] = 0,
+    export: Annotated[Path | None, typer.Option(help="write the ConfigSpace JSON here")] = None,
+) -> None:
+    """A search space: its parameters, draws from it, its ConfigSpace JSON."""
+    from wattproof import space as spaces
+
+    chosen = spaces.get(name)
+    if export is not None:
+        chosen.configspace().to_json(export)
+        say(f"wrote {export}")
+    elif sample is not None:
+        for config in chosen.sample(sample, seed):
+            network = chosen.realise(config)
+            say(json.dumps({"network_key": network.key, **config}))
+    else:
+        say(str(chosen.configspace()))
