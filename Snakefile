@@ -61,12 +61,17 @@ localrules:
     all,
 
 
+include: "workflow/rules/common.smk"
+
+
+# The tables of the recordings are named although the report needs them anyway: Snakemake does not
+# miss a deleted file that only finished jobs have read.
 rule all:
     input:
         f"{RESULTS}/report.html",
+        [recorded(table) for table in RECORDED],
 
 
-include: "workflow/rules/common.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/recording.smk"
 include: "workflow/rules/align.smk"

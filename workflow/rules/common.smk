@@ -1,5 +1,17 @@
 """What several rules share."""
 
+RECORDED = (
+    "samples",
+    "channels",
+    "health",
+    "marks",
+    "runs",
+    "clocks",
+    "windows",
+    "energy",
+)
+"""Tables of each recording."""
+
 
 def recorded(table):
     """Paths of one table of all recordings."""
