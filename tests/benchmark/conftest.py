@@ -8,7 +8,7 @@ import pytest
 # The synthetic campaign is shared with the tests of the surrogate.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "surrogate"))
 
-import synthetic_campaign as synthetic
+import surrogate_campaign as synthetic
 from published_artefact import make_artefact
 
 import wattproof

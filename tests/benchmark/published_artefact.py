@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import synthetic_campaign as synthetic
+import surrogate_campaign as synthetic
 
 from wattproof import surrogate, tables
 from wattproof.benchmark import publish

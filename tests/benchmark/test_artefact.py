@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import synthetic_campaign as synthetic
+import surrogate_campaign as synthetic
 from published_artefact import make_artefact, publish_again
 
 import wattproof

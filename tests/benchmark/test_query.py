@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic_campaign as synthetic
+import surrogate_campaign as synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 from published_artefact import make_artefact
