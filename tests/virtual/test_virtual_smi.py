@@ -116,7 +116,8 @@ def test_stalled_call_returns_the_last_low_power_state(bench):
 
 def test_stalls_come_in_periods_at_the_configured_share(bench):
     b = bench()
-    node, hold_ns = smi.Node(str(b.node)), 4 * SECOND
+    node = smi.Node(str(b.node))
+    hold_ns = round(node.smi["hold_s"] * SECOND)
     bad = []
     for period in range(3000):
         begin = b.spec.t0_ns + period * hold_ns
