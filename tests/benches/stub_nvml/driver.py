@@ -247,7 +247,7 @@ class StubDriver:
             gpu: Index of the GPU; None: any.
             call: Name of the C function without ``_v2`` and the like; ``field:186`` for one field
                 of nvmlDeviceGetFieldValues; ``nvidia-smi``, ``smi:power``, ``smi:line`` (see
-                ``smi.c``); ``*``: all.
+                ``smi.c``); ``*``: all that are about a GPU.
             code: What the call returns (NVML's code; exit code of nvidia-smi); 0: it goes well.
             from_ns: Monotonic; None: from ever.
             until_ns: Monotonic, exclusive; None: for ever.

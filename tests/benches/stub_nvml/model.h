@@ -309,7 +309,7 @@ static int fault_at(const stub_t *s, int gpu, const char *call, int64_t t, fault
         for (int i = 0; i < c->faults && i < MAX_FAULTS && !hit; i++) {
             const fault_t *f = &c->fault[i];
             if ((f->gpu < 0 || gpu < 0 || f->gpu == gpu) && f->from_ns <= t && t < f->until_ns &&
-                (!strcmp(f->call, call) || !strcmp(f->call, "*"))) {
+                (!strcmp(f->call, call) || (gpu >= 0 && !strcmp(f->call, "*")))) {
                 *found = *f;
                 hit = 1;
             }
