@@ -1,0 +1,255 @@
+"""One power channel: from its reads and the load's edges to a description, or to a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from wattproof.characterise import response
+from wattproof.characterise.response import BlockFit, Fit, Problem
+from wattproof.characterise.updates import (
+    Polls,
+    Refusal,
+    Updates,
+    from_polls,
+    from_stamps,
+    increments,
+)
+from wattproof.characterise.wave import F64Array, Wave
+from wattproof.sensing import SensorDescription
+
+MAX_UPDATE_U = 0.025
+MAX_WINDOW_U = 0.10
+MAX_DELAY_U_S = 0.010
+"""Largest standard uncertainties with which a value is told: half of 5 %, 20 % and 20 ms."""
+POINT = 0.1
+"""A window that is shorter than this share of the update period, and maybe nothing, is a point."""
+
+DELAY_EDGE_S = 0.01
+"""A delay so near to the end of what is searched is not believed."""
+DOUBTFUL_SCATTER = 0.05
+"""From this share of the contrast on, scatter is named as the reason of a refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of the load: name and its ends, in seconds from the anchor."""
+
+    name: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What was read of one channel, in seconds from the wave's anchor.
+
+    Attributes:
+        device: GPU UUID.
+        channel: Name without its device.
+        kind: ``power`` or ``energy``.
+        polls: Good reads; for a channel with stamps of the driver only their values count.
+        stamp_s: The driver's stamps of values that came from its ring; None for polled channels.
+        failed: Reads without a value.
+        why_failed: The commonest status of those.
+    """
+
+    device: str
+    channel: str
+    kind: str
+    polls: Polls
+    stamp_s: F64Array | None = None
+    failed: int = 0
+    why_failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about a channel.
+
+    Attributes:
+        sensor: The description.
+        updates: The updates that it was found from; None if there are none.
+        fit: The chosen fit; None if there is none.
+        centre_s: Instant at which the drift of the fit counts from.
+        blocks: The same by single periods of the load.
+        remarks: What a reader must know beside it.
+    """
+
+    sensor: SensorDescription
+    updates: Updates | None = None
+    fit: Fit | None = None
+    centre_s: float = 0.0
+    blocks: tuple[BlockFit, ...] = ()
+    remarks: tuple[str, ...] = field(default=())
+
+
+def characterise_channel(
+    series: Series, wave: Wave, spans: Sequence[Span], edge_u_s: float = 0.0
+) -> Finding:
+    """Find update period, window, delay and averaging of one channel.
+
+    Args:
+        series: What was read.
+        wave: The load.
+        spans: Its stretches, each with a period of its own, for the check of one against another.
+        edge_u_s: Standard uncertainty of the instants of the edges, common to all.
+    """
+    sensor = SensorDescription(series.device, series.channel)
+    try:
+        updates = _updates(series)
+    except Refusal as refusal:
+        return Finding(replace(sensor, refused=_sentence("Nothing can be told", refusal)))
+    share = updates.period_u_s / updates.period_s
+    if share > MAX_UPDATE_U:
+        unsure = Refusal(f"the update period is uncertain by {share:.0%}")
+        return Finding(replace(sensor, refused=_sentence("Nothing can be told", unsure)))
+    sensor = replace(
+        sensor, update_s=updates.period_s, uncertainty={"update_s": updates.period_u_s}
+    )
+    if series.kind == "energy":
+        updates = increments(updates)
+    try:
+        return _respond(sensor, updates, wave, spans, edge_u_s)
+    except Refusal as refusal:
+        refused = _sentence("Only the update period can be told", refusal)
+        return Finding(replace(sensor, refused=refused), updates)
+
+
+def _sentence(what: str, refusal: Refusal) -> str:
+    return f"{what}: {refusal}."
+
+
+def _updates(series: Series) -> Updates:
+    values = len(series.polls.value)
+    if values == 0 and series.failed:
+        raise Refusal(f"every read failed ({series.why_failed})")
+    if series.failed > values:
+        raise Refusal(f"{series.failed} of {series.failed + values} reads failed")
+    if series.stamp_s is not None:
+        return from_stamps(series.stamp_s, series.polls.value)
+    return from_polls(series.polls)
+
+
+def _respond(
+    sensor: SensorDescription,
+    updates: Updates,
+    wave: Wave,
+    spans: Sequence[Span],
+    edge_u_s: float,
+) -> Finding:
+    if len(updates.t_s) < 3 * response.STARTS:
+        raise Refusal(f"there are only {len(updates.t_s)} updates")
+    use = np.ones(len(updates.t_s), dtype=bool)
+    fits: dict[str, Fit] = {}
+    problem = Problem(updates, wave)
+    for attempt in range(2):
+        fits = {shape: response.search(problem, shape) for shape in response.SHAPES}
+        if attempt == 0:
+            best = min(fits.values(), key=lambda fit: fit.misfit)
+            response.check_moved(problem, best)
+            use = response.without_outliers(updates, problem, best)
+            lost = 1 - float(use.mean())
+            if lost > response.MAX_OUTLIERS:
+                raise Refusal(
+                    f"{lost:.0%} of the values are far from what this load makes of the power "
+                    "(somebody else on the GPU?)"
+                )
+            if lost == 0:
+                break
+            problem = Problem(updates, wave, use)
+    fit, other = sorted(fits.values(), key=lambda one: one.misfit)
+    response.check_moved(problem, fit)
+    window, delay = response.intervals(problem, fit)
+    blocks = _blocks(updates, use, problem, spans, fit)
+    excess_window = response.birge(
+        [b.window_s for b in blocks], [b.window_u_s for b in blocks], fit.window_s
+    )
+    excess_delay = response.birge(
+        [b.delay_s for b in blocks], [b.delay_u_s for b in blocks], fit.delay_s
+    )
+    window_u_s = window.u * excess_window
+    delay_fit_u_s = delay.u * excess_delay
+    delay_u_s = float(np.sqrt(delay_fit_u_s**2 + updates.phase_u_s**2 + edge_u_s**2))
+
+    floor = problem.count * (response.FLOOR * fit.contrast_w) ** 2
+    margin = problem.count * float(np.log((other.misfit + floor) / (fit.misfit + floor)))
+    point = window.low <= 0 and window.high + window.u < POINT * updates.period_s
+    clear = margin >= response.SHAPE_MARGIN * excess_window**2
+    refused: list[str] = []
+    remarks: list[str] = []
+    uncertainty = dict(sensor.uncertainty)
+    window_s: float | None = fit.window_s
+    delay_s: float | None = fit.delay_s
+    averaging = fit.averaging
+    if point:
+        window_s, averaging = 0.0, "boxcar"
+        uncertainty["window_s"] = window.high
+        remarks.append("a value is a point, not a mean")
+    elif not clear:
+        window_s, averaging = None, "unknown"
+        refused.append(
+            "a mean over a window and a lag explain the values equally well "
+            f"(about {fit.window_s * 1e3:.3g} ms by a {fit.averaging})"
+        )
+    elif window_u_s > MAX_WINDOW_U * fit.window_s:
+        window_s = None
+        refused.append(
+            f"the window is {fit.window_s * 1e3:.3g} ms with a standard uncertainty of "
+            f"{window_u_s * 1e3:.3g} ms"
+            + (", and periods of the load disagree" if excess_window > 3 else "")
+        )
+    else:
+        uncertainty["window_s"] = window_u_s
+    if delay_u_s > MAX_DELAY_U_S:
+        delay_s = None
+        refused.append(
+            f"the delay is {fit.delay_s * 1e3:.3g} ms with a standard uncertainty of "
+            f"{delay_u_s * 1e3:.3g} ms"
+            + (", and periods of the load disagree" if excess_delay > 3 else "")
+        )
+    elif not clear and not point and fit.window_s > MAX_DELAY_U_S:
+        delay_s = None
+        refused.append("so the delay cannot be told from the window")
+    elif not (
+        response.DELAY_S[0] + DELAY_EDGE_S < fit.delay_s < response.DELAY_S[1] - DELAY_EDGE_S
+    ):
+        delay_s = None
+        refused.append(f"the delay of {fit.delay_s:.3g} s is at the end of what is searched")
+    else:
+        uncertainty["delay_s"] = delay_u_s
+    if refused and fit.scatter_w > DOUBTFUL_SCATTER * fit.contrast_w:
+        refused.append(
+            f"the values scatter by {fit.scatter_w:.3g} W around what the load explains, and it "
+            f"moves them by {fit.contrast_w:.3g} W: a weak load, or somebody else on the GPU"
+        )
+    if window_s and window_s < 0.95 * updates.period_s and averaging == "boxcar":
+        remarks.append(f"the sensor sees {window_s / updates.period_s:.0%} of the time")
+    sensor = replace(
+        sensor,
+        window_s=window_s,
+        delay_s=delay_s,
+        averaging=averaging,
+        uncertainty=uncertainty,
+        refused=_sentence("Not everything can be told", Refusal("; ".join(refused)))
+        if refused
+        else "",
+    )
+    return Finding(sensor, updates, fit, problem.centre_s, blocks, tuple(remarks))
+
+
+def _blocks(
+    updates: Updates, use: np.ndarray, problem: Problem, spans: Sequence[Span], fit: Fit
+) -> tuple[BlockFit, ...]:
+    found = []
+    for span in spans:
+        inside = use & (updates.t_s >= span.start_s) & (updates.t_s < span.end_s)
+        if inside.sum() < response.MIN_TELLING:
+            continue
+        part = Problem(updates, problem.wave, inside)
+        one = response.block_fit(span.name, part, fit, problem.centre_s)
+        if one is not None:
+            found.append(one)
+    return tuple(found)

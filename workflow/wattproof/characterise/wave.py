@@ -1,0 +1,67 @@
+"""The load as it was: a square wave given by its edges, and what a sensor would make of it.
+
+All instants are seconds from one common anchor (float64 is good to nanoseconds over hours there).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A load that is high (1) or low (0), low before its first edge.
+
+    Attributes:
+        t_s: Instants of the edges, increasing, shape (n,), n ≥ 1.
+        level: Level from each edge on, shape (n,).
+    """
+
+    t_s: F64Array
+    level: F64Array
+    _area: F64Array = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        steps = np.diff(self.t_s) * self.level[:-1]
+        object.__setattr__(self, "_area", np.concatenate(([0.0], np.cumsum(steps))))
+
+    def at(self, t_s: F64Array) -> F64Array:
+        """Return the level at these instants."""
+        k = np.searchsorted(self.t_s, t_s, side="right") - 1
+        return np.where(k >= 0, self.level[np.maximum(k, 0)], 0.0)
+
+    def area(self, t_s: F64Array) -> F64Array:
+        """Return the integral of the level up to these instants."""
+        past = np.maximum(t_s - self.t_s[-1], 0.0) * self.level[-1]
+        area: F64Array = np.interp(t_s, self.t_s, self._area) + past
+        return area
+
+    def boxcar(self, end_s: F64Array, window_s: float) -> F64Array:
+        """Return the mean level over `window_s` before each instant; 0: the level there."""
+        if window_s <= 0:
+            return self.at(end_s)
+        return (self.area(end_s) - self.area(end_s - window_s)) / window_s
+
+    def lag(self, t_s: F64Array, tau_s: float) -> F64Array:
+        """Return what a first-order lag of this time constant shows at each instant."""
+        if tau_s <= 0:
+            return self.at(t_s)
+        decay = np.exp(-np.diff(self.t_s) / tau_s).tolist()
+        shown = [0.0]
+        for keep, level in zip(decay, self.level.tolist(), strict=False):
+            shown.append(level + (shown[-1] - level) * keep)
+        at_edge = np.asarray(shown)
+        k = np.maximum(np.searchsorted(self.t_s, t_s, side="right") - 1, 0)
+        since = np.maximum(t_s - self.t_s[k], 0.0)
+        target = np.where(t_s >= self.t_s[0], self.level[k], 0.0)
+        result: F64Array = target + (at_edge[k] - target) * np.exp(-since / tau_s)
+        return result
+
+    def respond(self, averaging: str, t_s: F64Array, window_s: float) -> F64Array:
+        """Return `boxcar` or `lag` by name."""
+        return self.lag(t_s, window_s) if averaging == "lag" else self.boxcar(t_s, window_s)
