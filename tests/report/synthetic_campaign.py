@@ -164,7 +164,7 @@ def health_row(source: str, /, **more: Any) -> dict[str, Any]:
     row = {
         "recording": "rec-000", "session": 0, "source": source, "expected": 1000, "taken": 1000,
         "failed": 0, "missed": 0, "longest_gap_s": 0.11, "cpu_s": 1.5, "duration_s": 100.0,
-        "restarts": 0, "outcome": "ok",
+        "restarts": 0, "hangs": 0, "outcome": "ok", "late": 3, "cpu_start_s": 0.5,
     }  # fmt: skip
     return row | more
 

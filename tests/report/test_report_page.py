@@ -189,7 +189,7 @@ def test_flags_are_counted_with_their_sentence(pages: dict[str, tuple[str, Page]
 def test_health_counts_are_whole(pages: dict[str, tuple[str, Page]]) -> None:
     _, page = pages["full"]
     row = page.cells.index("SMI", page.cells.index("longest gap"))
-    assert page.cells[row + 2 : row + 7] == ["1\u202f000", "410", "0", "590", "41.00\u202f%"]
+    assert page.cells[row + 2 : row + 8] == ["1\u202f000", "410", "0", "590", "3", "41.00\u202f%"]
 
 
 def test_text_from_the_data_is_escaped(tmp_path: Path) -> None:

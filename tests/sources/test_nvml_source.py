@@ -8,6 +8,7 @@ import pytest
 from wattproof.errors import WattproofError
 from wattproof.sources import base, nvml
 from wattproof.sources.base import Reading, Status
+from wattproof.sources.nvml import devices, main
 
 NOT_SUPPORTED, NO_PERMISSION, TIMEOUT, LOST, UNKNOWN = 3, 4, 10, 15, 999
 STAMP_US = 1_795_000_000_123_456
@@ -28,11 +29,16 @@ class FakeNvml:
         self.gpus = gpus
         self.fail: dict[Any, int] = dict(fail)
         self.power_mw = {185: 301_250, 186: 129_500}
+        self.scopes_mw: dict[int, int] = {}
         self.value_type = 1
         self.stamp_us = STAMP_US
         self.energy_mj = 2**40 + 1
         self.calls: list[str] = []
         self.open = 0
+        self.mig = [0, 0]
+        self.board = b"NVIDIA H100 80GB HBM3"
+        self.architecture = 9
+        self.lost: set[int] = set()
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -46,21 +52,33 @@ class FakeNvml:
     def nvmlShutdown(self) -> None:  # noqa: N802
         self.open -= 1
 
-    def nvmlDeviceGetFieldValues(self, handle: int, fields: list[int]) -> Any:  # noqa: N802
+    def nvmlDeviceGetFieldValues(  # noqa: N802
+        self, handle: int, fields: list[tuple[int, int]]
+    ) -> Any:
         self._call("nvmlDeviceGetFieldValues")
-        assert 83 not in fields, "the counter must not stand in the same call as power"
+        if handle in self.lost:
+            raise NVMLError(LOST)
+        assert 83 not in {field for field, _ in fields}, "the counter is never read with power"
         member = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")[self.value_type]
         return [
             SimpleNamespace(
                 fieldId=field,
+                scopeId=scope,
                 timestamp=self.stamp_us,
                 valueType=self.value_type,
-                nvmlReturn=self.fail.get(field, 0),
+                nvmlReturn=self._code(handle, field, scope),
                 # Only the member of the right type is there: reading another one is an error.
-                value=SimpleNamespace(**{member: self.power_mw[field] + 1000 * handle}),
+                value=SimpleNamespace(**{member: self._power_mw(handle, field, scope)}),
             )
-            for field in fields
+            for field, scope in fields
         ]
+
+    def _code(self, handle: int, field: int, scope: int) -> int:
+        lacks_scope = scope != 0 and scope not in self.scopes_mw
+        return self.fail.get(field, NOT_SUPPORTED if lacks_scope else 0)
+
+    def _power_mw(self, handle: int, field: int, scope: int) -> int:
+        return self.scopes_mw.get(scope, self.power_mw[field]) + 1000 * handle
 
     def __getattr__(self, name: str) -> Any:
         answers: dict[str, Any] = {
@@ -68,22 +86,27 @@ class FakeNvml:
             "nvmlDeviceGetCount": self.gpus,
             "nvmlDeviceGetEnforcedPowerLimit": 700_000,
             "nvmlDeviceGetPersistenceMode": 1,
-            "nvmlDeviceGetArchitecture": 9,
+            "nvmlDeviceGetArchitecture": self.architecture,
             "nvmlDeviceGetTotalEnergyConsumption": self.energy_mj,
             "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=97, memory=41),
             "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=5 * 2**30),
             "nvmlDeviceGetClockInfo": 1980,
             "nvmlDeviceGetTemperature": 61,
+            "nvmlDeviceGetPowerUsage": 222_000,
+            "nvmlDeviceGetCurrentClocksEventReasons": 4,
+            "nvmlDeviceGetMigMode": self.mig,
         }
 
         def call(*arguments: Any) -> Any:
             self._call(name)
+            if arguments and arguments[0] in self.lost:
+                raise NVMLError(LOST)
             if name == "nvmlDeviceGetHandleByIndex":
                 return arguments[0]
             if name == "nvmlDeviceGetUUID":
                 return f"GPU-{arguments[0]:04d}"
             if name == "nvmlDeviceGetName":
-                return b"NVIDIA H100 80GB HBM3"
+                return self.board
             return answers[name]
 
         if name.startswith("_"):
@@ -93,16 +116,19 @@ class FakeNvml:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvml, "PROBE_PAUSE_S", 0.0)
+    monkeypatch.setattr(devices, "PROBE_PAUSE_S", 0.0)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
 def read(fake: FakeNvml, breaks: dict[Any, int] | None = None) -> dict[str, Reading]:
-    """Open, then break, then read once."""
-    source = nvml.NvmlSource(fake)
-    source.open()
+    """Open, then break, then read once: main lane and counter."""
+    sources: list[base.Source] = [nvml.NvmlSource(fake), nvml.CounterSource(fake)]
+    for source in sources:
+        source.open()
     fake.fail.update(breaks or {})
-    readings = {r.channel: r for r in source.read()}
-    source.close()
+    readings = {r.channel: r for source in sources for r in source.read()}
+    for source in sources:
+        source.close()
     return readings
 
 
@@ -113,6 +139,7 @@ def test_identity_and_channels() -> None:
     assert description.simulated
     channels = {c.name: c for c in description.channels}
     assert len(channels) == 16
+    assert channels["gpu1.throttle_reasons"].kind == "state"
     instant, average = channels["gpu1.power_instant"], channels["gpu1.power_average"]
     assert (instant.device, instant.slot, instant.unit) == ("GPU-0001", 1, "W")
     assert "186" in instant.identity["means"]
@@ -121,8 +148,10 @@ def test_identity_and_channels() -> None:
     assert instant.identity["limit_w"] == 700.0
     assert instant.identity["name"] == "NVIDIA H100 80GB HBM3"
     assert {c.clock for c in description.channels} == {"host"}
-    assert (channels["gpu0.energy"].kind, channels["gpu0.energy"].unit) == ("energy", "J")
-    assert (channels["gpu0.energy"].period_s, channels["gpu0.temperature"].period_s) == (0.1, 1.0)
+    assert channels["gpu0.temperature"].period_s == 1.0
+    (energy, _) = nvml.CounterSource(FakeNvml()).open().channels
+    assert (energy.name, energy.kind, energy.unit) == ("gpu0.energy", "energy", "J")
+    assert (energy.period_s, energy.identity["limit_w"]) == (0.1, 700.0)
 
 
 def test_values_units_and_stamps() -> None:
@@ -204,9 +233,11 @@ def test_what_the_board_does_not_have_is_left_out_and_named() -> None:
     description = source.open()
     names = {c.name for c in description.channels}
     assert "gpu0.power_average" in names
-    assert not names & {"gpu0.power_instant", "gpu0.energy"}
-    assert description.channels[0].identity["unsupported"] == ["energy", "power_instant"]
+    assert "gpu0.power_instant" not in names
+    assert description.channels[0].identity["unsupported"] == ["power_instant"]
     assert {r.channel for r in source.read()} == names
+    with pytest.raises(base.NotOfferedError, match="counts its energy"):
+        nvml.CounterSource(fake).open()
 
 
 def test_spurious_not_supported_at_the_start_is_asked_again() -> None:
@@ -214,7 +245,7 @@ def test_spurious_not_supported_at_the_start_is_asked_again() -> None:
     original = fake.nvmlDeviceGetFieldValues
     spoiled = iter([True, True, False])
 
-    def sometimes(handle: int, fields: list[int]) -> Any:
+    def sometimes(handle: int, fields: list[tuple[int, int]]) -> Any:
         values = original(handle, fields)
         if next(spoiled, False):
             values[0].nvmlReturn = NOT_SUPPORTED
@@ -225,10 +256,10 @@ def test_spurious_not_supported_at_the_start_is_asked_again() -> None:
     assert "gpu0.power_instant" in names
 
 
-def test_counter_and_slow_channels_have_their_own_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """100 Hz for 3 s: the counter at most each 0.1 s, temperature at most each second."""
+def test_slow_channels_have_their_own_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 Hz for 3 s: temperature at most each second, and never the counter."""
     now = [0]
-    monkeypatch.setattr(nvml.time, "monotonic_ns", lambda: now[0])
+    monkeypatch.setattr(main.time, "monotonic_ns", lambda: now[0])
     fake = FakeNvml(gpus=1)
     source = nvml.NvmlSource(fake, period_s=0.01)
     source.open()
@@ -238,7 +269,9 @@ def test_counter_and_slow_channels_have_their_own_pace(monkeypatch: pytest.Monke
         now[0] = 10**10 + tick * 10_000_000 + (tick * 7919) % 4_000_000
         source.read()
     assert fake.calls.count("nvmlDeviceGetFieldValues") == 300
-    assert fake.calls.count("nvmlDeviceGetTotalEnergyConsumption") == 30
+    assert fake.calls.count("nvmlDeviceGetTotalEnergyConsumption") == 0
+    assert fake.calls.count("nvmlDeviceGetUtilizationRates") == 30
+    assert fake.calls.count("nvmlDeviceGetCurrentClocksEventReasons") == 12
     assert fake.calls.count("nvmlDeviceGetTemperature") == 3
 
 
@@ -250,6 +283,7 @@ def test_counter_and_slow_channels_have_their_own_pace(monkeypatch: pytest.Monke
         (
             FakeNvml(
                 nvmlDeviceGetFieldValues=NOT_SUPPORTED,
+                nvmlDeviceGetPowerUsage=NOT_SUPPORTED,
                 nvmlDeviceGetTotalEnergyConsumption=NOT_SUPPORTED,
             ),
             "neither power nor energy",

@@ -1,4 +1,4 @@
-"""The process of one source as its parent sees it: start, listen, stop, health."""
+"""The process of one lane as its parent sees it: start, listen, watch, stop, health."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wattproof.recorder import loops
+
 TERMINATE_S = 2.0
 """Time between terminating and killing a process that does not end by itself."""
 BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 15.0, 30.0)
 """Pause before the first, second … restart of a source: one that fails at once must not spin."""
+CONFIRM_S = 1.0
+"""A broken promise must be seen twice, so far apart, before the process is ended."""
+KILLED_S = 5.0
+"""A process that is still there so long after it was killed hangs inside the kernel."""
 STEADY_S = 60.0
 """A source that ran for this long begins anew with the shortest pause."""
 
@@ -26,49 +32,78 @@ class Health:
     """How a source did, as its last process said itself.
 
     Attributes:
-        source: Name of the source.
+        source: Name of the source, with its lane: ``nvml``, ``nvml@counter``.
         taken: Reads that took place.
         failed: Reads in which a value was missing.
+        late: Reads that began more than half a period after their deadline.
         missed: Deadlines that passed without a read.
         cpu_s: CPU seconds; None if it never told.
+        cpu_start_s: CPU seconds of these until it was ready; None if it never was.
         restarts: Times it was started again.
-        outcome: ``ok``, ``killed``, or ``failed: why``.
+        hangs: Times it hung and was ended by the watchdog.
+        outcome: ``ok``, ``killed``, ``not offered: why``, or ``failed: why``.
     """
 
     source: str
     taken: int
     failed: int
+    late: int
     missed: int
     cpu_s: float | None
+    cpu_start_s: float | None
     restarts: int
+    hangs: int
     outcome: str
 
 
 class Child:
-    """The process of one source, and the files of its present start."""
+    """The process of one lane of a source, and the files of its present start.
+
+    Args:
+        source: Name of the source.
+        lane: Name of the lane; "" for the main one.
+        settings: Settings of the lane.
+        node: See `Recorder`.
+        folder: Where its files go.
+        factory: ``module:function`` in place of the registry (tests).
+    """
 
     def __init__(
         self,
-        name: str,
+        source: str,
+        lane: str,
         settings: Mapping[str, Any],
         node: Mapping[str, Any],
         folder: Path,
         factory: str | None,
     ) -> None:
-        self.name = name
+        self.source = source
+        self.name = f"{source}@{lane}" if lane else source
         self.restarts = 0
+        self.hangs = 0
         self.ready = False
+        self.offered = True
         self.given_up = False
         self.reason = ""
         self.started = 0.0
         self.restart_at = 0.0
+        self.verdict = ""
+        """What the watchdog found; empty if nothing."""
         self.process: subprocess.Popen[bytes] | None = None
         self._attempt = 0  # restarts since it last ran steadily
-        self._spec = {"name": name, "settings": dict(settings), "node": dict(node)}
+        self._spec = {
+            "name": source,
+            "lane": lane,
+            "settings": dict(settings),
+            "node": dict(node),
+        }
         if factory is not None:
             self._spec["factory"] = factory
         self._folder = folder
         self._heard = b""
+        self._beat = -1  # memory in which the process promises to be heard of again
+        self._silent_since: float | None = None
+        self._abandoned: list[subprocess.Popen[bytes]] = []
 
     @property
     def _stem(self) -> str:
@@ -88,9 +123,19 @@ class Child:
         """Start the process with files of its own."""
         stream = self._folder / f"{self._stem}.arrows"
         spec = self._folder / f"{self._stem}.spec"
-        content = {**self._spec, "stream": str(stream), "info": str(self.info)}
+        self._close_beat()
+        self._beat = os.memfd_create("wattproof-beat")
+        os.truncate(self._beat, loops.SIZE)
+        content = {
+            **self._spec,
+            "stream": str(stream),
+            "info": str(self.info),
+            "beat": self._beat,
+            "restart": self.restarts,
+        }
         spec.write_text(json.dumps(content), encoding="utf-8")
         self.ready, self.reason, self._heard = False, "", b""
+        self.verdict, self._silent_since = "", None
         self.started = time.monotonic()
         with self.log.open("wb") as log:
             # A session of its own: Ctrl-C and the signals of a shell go to the parent alone.
@@ -100,6 +145,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=(self._beat,),
             )
         assert self.process.stdout is not None
         os.set_blocking(self.process.stdout.fileno(), False)
@@ -124,13 +170,60 @@ class Child:
                 event = json.loads(line)
                 self.ready = self.ready or event.get("event") == "ready"
                 self.reason = event.get("reason", self.reason)
+                self.offered = event.get("offered", True)
 
     def ended(self) -> bool:
         """Whether there is no process (any more)."""
         return self.process is None or self.process.poll() is not None
 
+    def watch(self, ready_s: float) -> None:
+        """End a process that is not heard of any more, whatever it is doing.
+
+        It is killed when it has kept no promise for `CONFIRM_S`, seen twice: after a pause of the
+        whole machine it gets a chance to go on.
+
+        Args:
+            ready_s: Longest time that it may take to start.
+        """
+        if self.verdict or self.process is None:
+            return
+        now_ns = time.monotonic_ns()
+        if self.ready:
+            silent = now_ns > int.from_bytes(os.pread(self._beat, loops.SIZE, 0), sys.byteorder)
+        else:
+            silent = now_ns > (self.started + ready_s) * 1e9
+        if not silent:
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = now_ns / 1e9
+        elif now_ns / 1e9 - self._silent_since >= CONFIRM_S:
+            doing = "a read did not end" if self.ready else f"it was not ready after {ready_s:g} s"
+            self.verdict = f"hung: {doing}; ended by the watchdog"
+            self.hangs += 1
+            self.process.kill()
+
+    def stuck(self) -> bool:
+        """Whether the watchdog's kill has no effect: the process hangs inside the kernel.
+
+        It cannot be waited for; it is left behind, so that a successor can start.
+        """
+        if not self.verdict or self.process is None or self._silent_since is None:
+            return False
+        if time.monotonic() - self._silent_since < CONFIRM_S + KILLED_S:
+            return False
+        if self.process not in self._abandoned:
+            self._abandoned.append(self.process)
+        return True
+
+    def _close_beat(self) -> None:
+        if self._beat >= 0:
+            os.close(self._beat)
+            self._beat = -1
+
     def why(self) -> str:
         """Say why the process ended: its own sentence, or what is known from outside."""
+        if self.verdict:
+            return self.verdict
         if self.reason:
             return self.reason
         code = self.process.returncode if self.process is not None else None
@@ -148,6 +241,9 @@ class Child:
         """Wait for the end; terminate, then kill a process that does not come to one."""
         if self.process is None:
             return
+        if self.process in self._abandoned:
+            self._let_go()
+            return
         for escalate in (self.process.terminate, self.process.kill):
             try:
                 self.process.wait(max(0.0, deadline - time.monotonic()))
@@ -157,16 +253,26 @@ class Child:
                 deadline = time.monotonic() + TERMINATE_S
         self.process.wait()
         self.listen()
-        if self.process.stdout is not None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._close_beat()
+        if self.process is not None and self.process.stdout is not None:
             self.process.stdout.close()
 
     def note_failure(self, reason: str) -> None:
-        """Leave a health record if the process could not do so itself."""
+        """Leave a health record if the process could not do so itself, or not the whole truth."""
         if self.info.exists():
-            return
-        health = {"outcome": f"failed: {reason}"}
-        content = {"source": self.name, "description": None, "health": health}
-        self.info.write_text(json.dumps(content), encoding="utf-8")
+            if not self.verdict:
+                return
+            content = json.loads(self.info.read_text(encoding="utf-8"))
+            content["health"]["outcome"] = self.verdict
+        else:
+            outcome = self.verdict or f"failed: {reason}"
+            content = {"source": self.source, "description": None, "health": {"outcome": outcome}}
+        temporary = self.info.with_name(f".{self.info.name}.parent")
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        os.replace(temporary, self.info)
 
     def health(self) -> Health:
         """What the process said of itself, as far as it could."""
@@ -178,8 +284,11 @@ class Child:
             source=self.name,
             taken=found.get("taken", 0),
             failed=found.get("failed", 0),
+            late=found.get("late", 0),
             missed=found.get("missed", 0),
             cpu_s=found.get("cpu_s"),
+            cpu_start_s=found.get("cpu_start_s"),
             restarts=self.restarts,
+            hangs=self.hangs,
             outcome="killed" if outcome == "running" else outcome,
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import select
+import struct
 import time
 from collections.abc import Callable, Sequence
 
 from wattproof.recorder.streams import Row
-from wattproof.sources.base import Pacing, Reading, Source
+from wattproof.sources.base import Pacing, Reading, Source, wall_offset_ns
 from wattproof.units import s_to_ns
 
 Sink = Callable[[list[Row]], None]
@@ -41,12 +43,52 @@ class StopSignal:
         return True
 
 
+LATE_SHARE = 0.5
+"""A read that begins more than this share of a period after its deadline is late."""
+HUNG_S = 5.0
+HUNG_PERIODS = 20
+HUNG_MOST_S = 30.0
+
+
+def hung_limit_s(source: Source) -> float:
+    """Return how long after its deadline a read must be over.
+
+    20 periods, but 5 s at least and 30 s at most; a source whose reads may take longer by
+    themselves says so (``read_limit_s``).
+    """
+    own = float(getattr(source, "read_limit_s", 0.0))
+    return max(HUNG_S, min(HUNG_PERIODS * source.period_s, HUNG_MOST_S), own + HUNG_S)
+
+
+class Beat:
+    """A promise that another process can read: all is well until an instant (monotonic).
+
+    It lies in shared memory, so that the watchdog learns of a process that is stopped, or that
+    hangs inside a driver's call with the interpreter's lock held.
+
+    Args:
+        handle: Descriptor of at least eight bytes of memory; None for nobody to read it.
+    """
+
+    def __init__(self, handle: int | None) -> None:
+        self._memory = mmap.mmap(-1 if handle is None else handle, SIZE)
+
+    def promise(self, until_ns: int) -> None:
+        """Promise to be heard of again before `until_ns`."""
+        _WORD.pack_into(self._memory, 0, until_ns)
+
+
+_WORD = struct.Struct("q")
+SIZE = _WORD.size
+
+
 class Counts:
-    """What the loop counts: reads that took place, reads with a failure, missed deadlines."""
+    """What the loop counts: reads that took place, with a failure, late; missed deadlines."""
 
     def __init__(self) -> None:
         self.taken = 0
         self.failed = 0
+        self.late = 0
         self.missed = 0
 
 
@@ -59,54 +101,78 @@ def next_tick(tick: int, first_ns: int, period_ns: int, now_ns: int) -> int:
     return max(tick + 1, (now_ns - first_ns) // period_ns)
 
 
-def run(source: Source, stop: StopSignal, sink: Sink, counts: Counts) -> None:
+def run(
+    source: Source, stop: StopSignal, sink: Sink, counts: Counts, beat: Beat | None = None
+) -> None:
     """Drive an opened source until `stop` is set.
 
     Raises:
         WattproofError: If the device is gone for good, or `sink` cannot store any more.
     """
     loops = {Pacing.DEADLINE: _deadline, Pacing.PAUSE: _pause, Pacing.STREAM: _stream}
-    loops[source.pacing](source, stop, sink, counts)
+    loops[source.pacing](_Reader(source, sink, counts), stop, beat or Beat(None))
 
 
-def _deadline(source: Source, stop: StopSignal, sink: Sink, counts: Counts) -> None:
-    period_ns = s_to_ns(source.period_s)
+def _deadline(reader: _Reader, stop: StopSignal, beat: Beat) -> None:
+    period_ns = s_to_ns(reader.source.period_s)
+    limit_ns = s_to_ns(hung_limit_s(reader.source))
     # The first read comes a period after opening: rates since the last call have a meaning then.
     first_ns = time.monotonic_ns() + period_ns
     tick = 0
-    while not stop.wait_until(first_ns + tick * period_ns):
-        _read(source, first_ns + tick * period_ns, stop, sink, counts)
+    while True:
+        scheduled_ns = first_ns + tick * period_ns
+        beat.promise(scheduled_ns + limit_ns)
+        if stop.wait_until(scheduled_ns):
+            return
+        reader.read(scheduled_ns)
         following = next_tick(tick, first_ns, period_ns, time.monotonic_ns())
-        counts.missed += following - tick - 1
+        reader.counts.missed += following - tick - 1
         tick = following
 
 
-def _pause(source: Source, stop: StopSignal, sink: Sink, counts: Counts) -> None:
-    period_ns = s_to_ns(source.period_s)
+def _pause(reader: _Reader, stop: StopSignal, beat: Beat) -> None:
+    period_ns = s_to_ns(reader.source.period_s)
+    limit_ns = s_to_ns(hung_limit_s(reader.source))
     while True:
         scheduled_ns = time.monotonic_ns() + period_ns
+        beat.promise(scheduled_ns + limit_ns)
         if stop.wait_until(scheduled_ns):
             return
-        _read(source, scheduled_ns, stop, sink, counts)
+        reader.read(scheduled_ns)
 
 
-def _stream(source: Source, stop: StopSignal, sink: Sink, counts: Counts) -> None:
+def _stream(reader: _Reader, stop: StopSignal, beat: Beat) -> None:
+    limit_ns = s_to_ns(hung_limit_s(reader.source))
     while not stop.is_set:
-        _read(source, None, stop, sink, counts)
+        beat.promise(time.monotonic_ns() + limit_ns)
+        reader.read(None)
 
 
-def _read(
-    source: Source, scheduled_ns: int | None, stop: StopSignal, sink: Sink, counts: Counts
-) -> None:
-    start_ns = time.monotonic_ns()
-    readings = source.read()
-    end_ns = time.monotonic_ns()
-    wall_ns = time.time_ns()
-    if not readings:  # a stream with nothing new, or a read that was interrupted by the stop
-        return
-    counts.taken += 1
-    counts.failed += any(reading.value is None for reading in readings)
-    sink(rows(readings, scheduled_ns, start_ns, end_ns, wall_ns))
+class _Reader:
+    """One read of a source, with its stamps, into the sink."""
+
+    def __init__(self, source: Source, sink: Sink, counts: Counts) -> None:
+        self.source = source
+        self.counts = counts
+        self._sink = sink
+        self._late_ns = s_to_ns(source.period_s * LATE_SHARE)
+
+    def read(self, scheduled_ns: int | None) -> None:
+        start_ns = time.monotonic_ns()
+        readings = self.source.read()
+        end_ns = time.monotonic_ns()
+        wall_ns = end_ns + wall_offset_ns()
+        if not readings:  # a stream with nothing new, or a read that was interrupted by the stop
+            return
+        counts = self.counts
+        counts.taken += 1
+        if scheduled_ns is not None and start_ns - scheduled_ns > self._late_ns:
+            counts.late += 1
+        for reading in readings:
+            if reading.value is None:
+                counts.failed += 1
+                break
+        self._sink(rows(readings, scheduled_ns, start_ns, end_ns, wall_ns))
 
 
 def rows(

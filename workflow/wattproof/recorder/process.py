@@ -2,7 +2,8 @@
 
 Protocol: stdin is the leash (its end, or SIGTERM, means stop; a parent that is killed lets go of
 it too); stdout carries one JSON line, ``{"event": "ready", "channels": […]}`` or
-``{"event": "failed", "reason": "…"}``. SIGINT is ignored: Ctrl-C belongs to the parent.
+``{"event": "failed", "reason": "…"}`` (``"offered": false`` if the device works but does not have
+what this lane reads). SIGINT is ignored: Ctrl-C belongs to the parent.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from wattproof.errors import WattproofError
 from wattproof.recorder import loops
 from wattproof.recorder.streams import FLUSH_S, StreamWriter, description_to_dict
 from wattproof.sources import Endpoints, create, real_endpoints
-from wattproof.sources.base import Description, Interruptible, Source
+from wattproof.sources.base import Description, Interruptible, NotOfferedError, Source
 
 TICK_S = 0.1
 """How often the housekeeping thread looks whether rows wait or the health record is old."""
 INFO_S = 2.0
+NOT_OFFERED = "not offered"
+"""Outcome of a lane whose device works but does not have what the lane reads."""
 RUNNING = "running"
 """Outcome in a health record whose process has not said goodbye: it runs, or was killed."""
 
@@ -46,7 +49,10 @@ class Spec:
         node: ``{"kind": "virtual" | "real", "dir": folder of the virtual node or None}``.
         stream: Stream file to create.
         info: File for description and health.
+        lane: Which of the source's lanes; "" for the main one.
         factory: ``module:function`` that makes the source in place of the registry (tests).
+        beat: Descriptor of the memory that the watchdog reads; None if nobody watches.
+        restart: How often this lane was started before.
     """
 
     name: str
@@ -54,7 +60,10 @@ class Spec:
     node: dict[str, Any]
     stream: Path
     info: Path
+    lane: str = ""
     factory: str | None = None
+    beat: int | None = None
+    restart: int = 0
 
     @classmethod
     def load(cls, path: str) -> Spec:
@@ -75,9 +84,11 @@ def make_source(spec: Spec) -> Source:
     """Make the source that a specification asks for; nothing is opened yet."""
     endpoints = endpoints_of(spec.node)
     if spec.factory is None:
-        return create(spec.name, spec.settings, endpoints)
+        return create(spec.name, spec.settings, endpoints, spec.lane)
     module, _, function = spec.factory.partition(":")
-    source: Source = getattr(importlib.import_module(module), function)(spec.settings, endpoints)
+    lane = (spec.lane,) if spec.lane else ()
+    make = getattr(importlib.import_module(module), function)
+    source: Source = make(spec.settings, endpoints, *lane)
     return source
 
 
@@ -96,20 +107,27 @@ class InfoFile:
     description: Description | None = None
     counts: loops.Counts = field(default_factory=loops.Counts)
     outcome: str = RUNNING
+    cpu_start_s: float | None = None
+    """CPU seconds until the source was ready: imports, finding devices."""
+    priority: str = ""
 
     def write(self) -> None:
         """Write the file so that it is there whole or not at all."""
         about = None if self.description is None else description_to_dict(self.description)
         content = {
             "source": self.spec.name,
+            "lane": self.spec.lane,
             "pacing": None if self.source is None else self.source.pacing.value,
             "period_s": None if self.source is None else self.source.period_s,
             "description": about,
             "health": {
                 "taken": self.counts.taken,
                 "failed": self.counts.failed,
+                "late": self.counts.late,
                 "missed": self.counts.missed,
                 "cpu_s": cpu_seconds(),
+                "cpu_start_s": self.cpu_start_s,
+                "priority": self.priority,
                 "outcome": self.outcome,
                 "updated_ns": time.monotonic_ns(),
             },
@@ -196,6 +214,9 @@ def main(path: str) -> int:
     try:
         _record(spec, info, keeper, stop)
         info.outcome = "ok"
+    except NotOfferedError as error:
+        info.outcome = f"{NOT_OFFERED}: {error}"
+        _say(event="failed", reason=str(error), offered=False)
     except WattproofError as error:
         info.outcome = f"failed: {error}"
         _say(event="failed", reason=str(error))
@@ -220,7 +241,8 @@ def _record(spec: Spec, info: InfoFile, keeper: _Housekeeper, stop: loops.StopSi
             _say(event="ready", channels=[c.name for c in info.description.channels])
             # What is alive now stays alive: the collector need not look at it again.
             gc.freeze()
-            loops.run(source, stop, writer.append, info.counts)
+            info.cpu_start_s = cpu_seconds()
+            loops.run(source, stop, writer.append, info.counts, loops.Beat(spec.beat))
         finally:
             writer.close()
         if keeper.trouble is not None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from wattproof.errors import WattproofError
 from wattproof.recorder.child import Child, Health
+from wattproof.sources import lanes, names
 
 READY_S = 20.0
 """A source that is not ready after this long has failed to start."""
@@ -20,8 +21,14 @@ STOP_S = 5.0
 """Time to flush and let go of the device; then the process is terminated, then killed."""
 
 
+def _lanes(name: str, settings: Mapping[str, Any], made: bool) -> dict[str, dict[str, Any]]:
+    if made and name not in names():
+        return {"": dict(settings)}
+    return lanes(name, settings)
+
+
 class Recorder:
-    """All sources of one session, each in a process of its own.
+    """All sources of one session, each lane of each in a process of its own.
 
     Args:
         session_dir: Folder of the session; streams go to ``streams/`` in it.
@@ -29,6 +36,9 @@ class Recorder:
         node: ``{"kind": "virtual" | "real", "dir": folder of the virtual node or None}``.
         on_missing: What to do if a source does not start: ``stop`` or ``continue`` without it.
         factories: ``module:function`` by source, in place of the registry (for tests).
+
+    Raises:
+        WattproofError: If there is no such source.
 
     Example:
         >>> with Recorder(session, {"host": {}}, {"kind": "real", "dir": None}) as recorder:
@@ -47,8 +57,9 @@ class Recorder:
         self._on_missing = on_missing
         given = factories or {}
         self._children = [
-            Child(name, settings, node, self._streams, given.get(name))
+            Child(name, lane, own, node, self._streams, given.get(name))
             for name, settings in sources.items()
+            for lane, own in _lanes(name, settings, name in given).items()
         ]
 
     def start(self) -> None:
@@ -86,6 +97,10 @@ class Recorder:
         for child in waiting:
             child.reason = f"it was not ready after {READY_S:g} s"
             self._missing(child)
+        for name in dict.fromkeys(child.source for child in self._children):
+            mine = [child for child in self._children if child.source == name]
+            if not any(child.ready for child in mine) and self._on_missing == "stop":
+                raise WattproofError(f"Source '{name}' did not start: {mine[0].reason}")
 
     @staticmethod
     def _hung_up(child: Child) -> bool:
@@ -104,15 +119,20 @@ class Recorder:
         child.given_up = True
         reason = child.why()
         child.note_failure(reason)
-        if self._on_missing == "stop":
+        # What a device does not offer is noted, and another of its lanes goes on.
+        if self._on_missing == "stop" and child.offered:
             raise WattproofError(f"Source '{child.name}' did not start: {reason}")
 
     def check(self) -> None:
-        """Start sources again that have died. Never waits; call it a few times a second."""
+        """Start sources again that have died or hang. Never waits; call it a few times a second."""
         for child in self._children:
             child.listen()
-            if child.given_up or not child.ended():
+            if child.given_up:
                 continue
+            if not child.ended():
+                child.watch(READY_S)
+                if not child.stuck():
+                    continue
             if child.restart_at <= child.started:  # its end is news
                 child.schedule_restart()
             if time.monotonic() >= child.restart_at:

@@ -45,8 +45,10 @@ def finite(values: Any) -> NDArray[np.float64]:
 
 
 def source_name(source: str) -> str:
-    """Return the name of a source for people."""
-    return {"smi": "SMI", "nvml": "NVML", "rapl": "RAPL"}.get(source, source)
+    """Return the name of a source, or of one of its lanes (``nvml@ring``), for people."""
+    name, _, lane = source.partition("@")
+    known = {"smi": "SMI", "nvml": "NVML", "rapl": "RAPL"}.get(name, name)
+    return f"{known} {lane}" if lane else known
 
 
 def setting_name(setting: str) -> str:

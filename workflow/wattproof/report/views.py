@@ -166,7 +166,8 @@ def health(inputs: ReportInputs) -> View:
     rows = []
     for source, group in inputs.health.groupby("source", sort=True):
         share = shares.get(source)
-        cpu_s, time_s = (group[c].sum(min_count=1) for c in ("cpu_s", "duration_s"))
+        used = group["cpu_s"].astype("float64") - group["cpu_start_s"].astype("float64").fillna(0)
+        cpu_s, time_s = used.sum(min_count=1), group["duration_s"].sum(min_count=1)
         busy = cpu_s / time_s if known(cpu_s) and known(time_s) and time_s > 0 else None
         outcomes = Counter(str(o) for o in group["outcome"])
         expected = group["expected"].sum() if group["expected"].notna().all() else None
@@ -178,20 +179,23 @@ def health(inputs: ReportInputs) -> View:
                 whole(group["taken"].sum()),
                 whole(group["failed"].sum()),
                 whole(group["missed"].sum()),
+                whole(group["late"].sum()) if group["late"].notna().any() else "does not apply",
                 percent(share, 2) if known(share) else "does not apply",
                 number(group["longest_gap_s"].max(), unit="s"),
                 percent(busy, 2),
                 str(int(group["restarts"].sum())),
+                str(int(group["hangs"].sum())),
                 "; ".join(f"{name}: {n}" for name, n in sorted(outcomes.items())),
             )
         )
     return View(
         "health",
-        "Instruments over all sessions. Delivered: good readings over expected. CPU: seconds of "
-        "the source's process per second recorded.",
+        "Instruments over all sessions, a row for each process. Late: begun more than half a "
+        "period after the deadline. Delivered: good readings over expected. CPU: seconds of "
+        "the process, after its start, per second recorded. Hangs: ended by the watchdog.",
         (
-            *("source", "sessions", "expected", "taken", "failed", "missed", "delivered"),
-            *("longest gap", "CPU", "restarts", "outcome"),
+            *("source", "sessions", "expected", "taken", "failed", "missed", "late", "delivered"),
+            *("longest gap", "CPU", "restarts", "hangs", "outcome"),
         ),
         tuple(rows),
         "" if rows else "There is no record of the instruments' health.",

@@ -6,10 +6,13 @@ methods of `Source`, plus one line in the registry of ``sources/__init__.py``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
+
+from wattproof.errors import WattproofError
 
 
 class Status(StrEnum):
@@ -25,6 +28,14 @@ class Status(StrEnum):
     NOT_A_NUMBER = "not_a_number"
     MISSING = "missing"
     ERROR = "error"
+
+
+class NotOfferedError(WattproofError):
+    """The device is there and works, but does not offer what this lane would read.
+
+    Raised by `Source.open`. The recorder notes it in the health of that lane and goes on, whatever
+    ``on_missing_source`` says, as long as another lane of the instrument works.
+    """
 
 
 class Pacing(StrEnum):
@@ -44,8 +55,9 @@ class Channel:
 
     Attributes:
         name: Unique inside the source, e.g. ``gpu0.power_instant``, ``node.ac``.
-        unit: W, J, %, bytes, Hz, C.
-        kind: power, energy (cumulative), utilisation, memory, clock, temperature, load, limit.
+        unit: W, J, %, bytes, Hz, C, bits.
+        kind: power, energy (cumulative), utilisation, memory, clock, temperature, load, limit,
+            state.
         device: GPU UUID, meter serial, package name.
         slot: Index of the slot for channels of a GPU.
         period_s: Expected time between *new* values; None if unknown.
@@ -165,3 +177,22 @@ class Every:
             return False
         self._next_ns += self._interval_ns
         return True
+
+
+def wall_offset_ns() -> int:
+    """Return wall clock less monotonic clock, from a pair of readings that nothing came between."""
+    best: int | None = None
+    offset = 0
+    for _ in range(3):
+        before = time.monotonic_ns()
+        wall = time.time_ns()
+        after = time.monotonic_ns()
+        if best is None or after - before < best:
+            best, offset = after - before, wall - (before + after) // 2
+        if best < TIGHT_NS:
+            break
+    return offset
+
+
+TIGHT_NS = 20_000
+"""Two clocks read within this are read together; else the process was interrupted: read again."""

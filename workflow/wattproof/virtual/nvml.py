@@ -284,6 +284,15 @@ class VirtualNvml:
             return gpu.clock_max_mhz if busy > 0 else gpu.clock_idle_mhz
         raise self._error("NVML_ERROR_NOT_SUPPORTED")
 
+    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: Handle) -> int:
+        """Bits: idle, or nothing that holds the clocks down (power capping is not simulated)."""
+        trace, now_ns = self._now()
+        busy = float(trace.power_w(f"{self._sensor(handle).channel}.utilisation", now_ns))
+        nvml = _pynvml()
+        if busy > 0:
+            return int(nvml.nvmlClocksEventReasonNone)
+        return int(nvml.nvmlClocksEventReasonGpuIdle)
+
     def nvmlDeviceGetTemperature(self, handle: Handle, sensor: int) -> int:
         """Temperature in °C: follows average power."""
         trace, now_ns = self._now()
