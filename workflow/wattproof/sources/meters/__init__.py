@@ -20,6 +20,9 @@ __all__ = ["build", "create", "names", "settings_schema"]
 
 _MODULES = {
     "lmg450": "wattproof.sources.meters.lmg450",
+    "lmg500": "wattproof.sources.meters.lmg500",
+    "lmg670": "wattproof.sources.meters.lmg670",
+    "lmg95": "wattproof.sources.meters.lmg95",
 }
 """Module by name of the driver; a family of instruments may share one."""
 

@@ -260,6 +260,8 @@ def _serial_trouble(port: str, key: str, error: Exception) -> str:
             f"The serial port {port} is in use by another program; end it (`fuser -v {port}` names "
             "it), or let that one record."
         )
+    if code == errno.ENOTTY or "Inappropriate ioctl" in str(error):
+        return f"{port} is not a serial port; check key '{key}'."
     reason = os.strerror(code) if code else str(error)
     return f"The serial port {port} does not work ({reason}); check key '{key}' and the cable."
 
@@ -270,7 +272,7 @@ def _tcp_trouble(where: str, key: str, error: OSError) -> str:
     elif isinstance(error, ConnectionRefusedError):
         what = "it refuses the connection: wrong TCP port, or somebody else is connected"
     elif isinstance(error, TimeoutError):
-        what = f"nothing answers in time: is it on, and on this network?"
+        what = "nothing answers in time: is it on, and on this network?"
     else:
         what = error.strerror or str(error)
     return f"The meter at {where} cannot be reached ({what}); check key '{key}' and the cable."
