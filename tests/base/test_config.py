@@ -26,7 +26,8 @@ def test_demo_campaign_is_valid_and_spelled_out() -> None:
 def test_defaults_are_filled_and_input_is_left_alone() -> None:
     raw = {"campaign": "t", "sources": {"nvml": {}}}
     full = config.validate(raw, SCHEMA, "c.yaml")
-    assert full["sources"] == {"nvml": {"period_s": 0.047, "counter_period_s": 0.1, "ring": True}}
+    nvml = {"period_s": 0.047, "counter_period_s": 0.1, "ring": True, "gpus": "all"}
+    assert full["sources"] == {"nvml": nvml}
     assert full["plan"]["runs"] == 24
     assert raw == {"campaign": "t", "sources": {"nvml": {}}}
 
