@@ -66,6 +66,7 @@ class Child:
         node: See `Recorder`.
         folder: Where its files go.
         factory: ``module:function`` in place of the registry (tests).
+        rotate: See `Recorder`.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Child:
         node: Mapping[str, Any],
         folder: Path,
         factory: str | None,
+        rotate: Mapping[str, Any] | None = None,
     ) -> None:
         self.source = source
         self.name = f"{source}@{lane}" if lane else source
@@ -99,6 +101,8 @@ class Child:
         }
         if factory is not None:
             self._spec["factory"] = factory
+        if rotate is not None:
+            self._spec["rotate"] = dict(rotate)
         self._folder = folder
         self._heard = b""
         self._beat = -1  # memory in which the process promises to be heard of again

@@ -26,6 +26,7 @@ from typing import Any
 
 from wattproof.errors import WattproofError
 from wattproof.recorder import loops
+from wattproof.recorder.rotation import RotatingWriter, open_writer
 from wattproof.recorder.streams import FLUSH_S, StreamWriter, description_to_dict
 from wattproof.sources import Endpoints, create, real_endpoints
 from wattproof.sources.base import Description, Interruptible, NotOfferedError, Source
@@ -53,6 +54,7 @@ class Spec:
         factory: ``module:function`` that makes the source in place of the registry (tests).
         beat: Descriptor of the memory that the watchdog reads; None if nobody watches.
         restart: How often this lane was started before.
+        rotate: Fields of a `rotation.Rotation`, if its stream is cut into files by time.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Spec:
     factory: str | None = None
     beat: int | None = None
     restart: int = 0
+    rotate: dict[str, Any] | None = None
 
     @classmethod
     def load(cls, path: str) -> Spec:
@@ -142,7 +145,7 @@ class _Housekeeper(threading.Thread):
 
     def __init__(self, stop: loops.StopSignal, info: InfoFile) -> None:
         super().__init__(daemon=True)
-        self.writer: StreamWriter | None = None
+        self.writer: StreamWriter | RotatingWriter | None = None
         self.trouble: WattproofError | None = None
         self._halt = stop
         self._info = info
@@ -234,7 +237,7 @@ def _record(spec: Spec, info: InfoFile, keeper: _Housekeeper, stop: loops.StopSi
     source = info.source = make_source(spec)
     with _closing(source):
         info.description = source.open()
-        writer = StreamWriter(spec.stream, info.description)
+        writer = open_writer(spec.stream, info.description, source, spec.rotate)
         try:
             info.write()
             keeper.writer = writer

@@ -36,6 +36,7 @@ class Recorder:
         node: ``{"kind": "virtual" | "real", "dir": folder of the virtual node or None}``.
         on_missing: What to do if a source does not start: ``stop`` or ``continue`` without it.
         factories: ``module:function`` by source, in place of the registry (for tests).
+        rotate: Fields of a `rotation.Rotation`: streams go to files by time, for an archive.
 
     Raises:
         WattproofError: If there is no such source.
@@ -52,12 +53,13 @@ class Recorder:
         node: Mapping[str, Any],
         on_missing: Literal["stop", "continue"] | str = "stop",
         factories: Mapping[str, str] | None = None,
+        rotate: Mapping[str, Any] | None = None,
     ) -> None:
         self._streams = Path(session_dir) / "streams"
         self._on_missing = on_missing
         given = factories or {}
         self._children = [
-            Child(name, lane, own, node, self._streams, given.get(name))
+            Child(name, lane, own, node, self._streams, given.get(name), rotate)
             for name, settings in sources.items()
             for lane, own in _lanes(name, settings, name in given).items()
         ]

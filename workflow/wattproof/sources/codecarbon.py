@@ -27,8 +27,7 @@ from typing import Any
 from wattproof.errors import WattproofError
 from wattproof.sources.base import Channel, Description, Pacing, Reading, Status
 from wattproof.sources.endpoints import Endpoints
-
-J_PER_KWH = 3.6e6
+from wattproof.units import kwh_to_j
 
 PARTS = {
     "codecarbon.node": ("_total_energy", "the whole node: CPU, GPUs and memory, no other part"),
@@ -142,7 +141,7 @@ class CodeCarbonSource:
     def _totals(self) -> dict[str, float]:
         """Energies so far by channel, in joules; what the tracker does not have is left out."""
         found = {name: getattr(self._tracker, part, None) for name, (part, _) in PARTS.items()}
-        return {n: float(e.kWh) * J_PER_KWH for n, e in found.items() if e is not None}
+        return {n: kwh_to_j(float(e.kWh)) for n, e in found.items() if e is not None}
 
     def _identity(self) -> dict[str, Any]:
         """What the estimate is made from."""
