@@ -10,7 +10,7 @@ import sys
 import typer
 
 import wattproof
-from wattproof.cli import benchmark, campaign, space
+from wattproof.cli import benchmark, campaign, characterise, space
 from wattproof.cli.text import note, say
 from wattproof.errors import WattproofError
 
@@ -29,6 +29,7 @@ for command in (
     space.space,
     campaign.check,
     campaign.verify,
+    characterise.characterise,
     version,
 ):
     app.command()(command)
