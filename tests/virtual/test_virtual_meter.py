@@ -53,6 +53,8 @@ def test_language(bench):
     dialect.feed(START, now)
     dialect.feed(b"iam manual\r\nirng 2\r\nuam manual\r\nurng 250\r\n", now)
     assert dialect.range_w == 500
+    answers = dialect.feed(b"CYCL?\r\nurng?\r\nirng?\r\n", now).split()
+    assert [float(answer) for answer in answers] == [0.5, 250, 2]
     assert dialect.feed(b"syst:err:all?\r\n", now) == b'0,"No error"\r\n'
     dialect.feed(b"CYCL 0.01\r\nbogus\r\nACTN;XYZ?\r\nirng two\r\n", now)
     assert dialect.feed(b"syst:err:all?\r\n", now).count(b"-") == 4

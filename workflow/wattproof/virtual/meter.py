@@ -157,6 +157,9 @@ class Dialect:
             self._reset(now_ns)
         elif word in (":system:language", "system:language", ":syst:lang", "syst:lang", "lang"):
             self._language(argument)
+        elif self._short and word in ("cycl?", "urng?", "irng?"):
+            kept = {"cycl?": self._cycle_s, "urng?": self._volts, "irng?": self._amperes}[word]
+            return f"{kept or 0.0:.5E}"
         elif self._short or word.startswith("cont"):
             # CONT OFF must work in any state: it is how a stuck stream is stopped.
             self._short_command(word.partition(";")[0], text, argument, now_ns)
@@ -215,6 +218,7 @@ class Dialect:
     # --------------------------------------------------------------------------------- cycles
 
     def _set_cycle(self, cycle_s: float, now_ns: int) -> None:
+        self._cycle_s = cycle_s
         self._length = self.model.cycle_counts(cycle_s)
         self._end = self.model.counts(now_ns) + self._length
         self._cycle += 1
