@@ -66,7 +66,7 @@ def test_schema_mistakes(changes: config.Config, words: list[str]) -> None:
     [
         ({"space": "regnet_dmeo"}, ["'space'", "Did you mean 'regnet_demo'?"]),
         (
-            {"sources": {"meter": {"driver": "lmg4500"}}},
+            {"sources": {"meter": {"driver": "lgm450"}}},
             ["sources.meter.driver", "Did you mean 'lmg450'?"],
         ),
         ({"training": {"dataset": "digit"}}, ["training.dataset", "Did you mean 'digits'?"]),

@@ -158,7 +158,7 @@ def test_every_stage_left_log_and_timing(campaign: Campaign) -> None:
         ("min_samples: 3", "min_sample: 3", ["mini.yaml", "analysis.min_sample", "min_samples"]),
         ("runs: 3,", "runs: none,", ["mini.yaml", "plan.runs", "whole number"]),
         ("runs: 3,", "runs: 0,", ["mini.yaml", "plan.runs", "at least 1"]),
-        ("lmg450", "lmg9000", ["mini.yaml", "sources.meter.driver", "lmg450"]),
+        ("lmg450", "lmg4590", ["mini.yaml", "sources.meter.driver", "lmg450"]),
         (
             "{train_images: 128}",
             "{dataset: fashion_mnist, data_dir: /nowhere}",
