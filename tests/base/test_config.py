@@ -75,6 +75,16 @@ def test_schema_mistakes(changes: config.Config, words: list[str]) -> None:
             ["training.dataset", "/nowhere"],
         ),
         ({"training": {"train_images": 5000}}, ["training.dataset", "5000"]),
+        ({"plan": {"runs": 10**8}}, ["plan.runs", "regnet_demo", "distinct"]),
+        ({"node": {"overrides": {"smi": {"hold": 1}}}}, ["node.overrides.smi", "hold_s"]),
+        (
+            {"sources": {"meter": {"driver": "lmg450", "channels": [9]}}},
+            ["sources.meter.channels.0", "at most 8"],
+        ),
+        (
+            {"sources": {"meter": {"driver": "lmg450", "bauds": 9600}}},
+            ["unknown key 'sources.meter.bauds'", "Did you mean 'baud'?"],
+        ),
         (
             {"node": {"kind": "real"}, "sources": {"meter": {"driver": "lmg450"}}},
             ["sources.meter.port", "/dev/ttyUSB0"],

@@ -7,6 +7,7 @@ from wattproof.config import Config, validate
 from wattproof.errors import WattproofError, did_you_mean
 from wattproof.sources import meters
 from wattproof.training import datasets
+from wattproof.virtual import presets
 
 
 def check(config: Config, file: str) -> Config:
@@ -27,6 +28,17 @@ def check(config: Config, file: str) -> Config:
             f"{file}: key 'space' names an unknown search space '{config['space']}'."
             f"{did_you_mean(config['space'], space.names())}"
         )
+    try:
+        # Drawing is what the plan will do: it knows how many configurations there are.
+        space.get(config["space"]).sample(config["plan"]["runs"], config["plan"]["seed"])
+    except WattproofError as error:
+        raise WattproofError(f"{file}: key 'plan.runs': {error}") from error
+    node = config["node"]
+    if node["kind"] == "virtual":
+        try:
+            presets.get(node["preset"], node["overrides"])
+        except WattproofError as error:
+            raise WattproofError(f"{file}: {error}") from error
     meter = config["sources"].get("meter")
     if meter is not None:
         if meter["driver"] not in meters.names():
