@@ -79,7 +79,7 @@ def test_schema_mistakes(changes: config.Config, words: list[str]) -> None:
         ({"node": {"overrides": {"smi": {"hold": 1}}}}, ["node.overrides.smi", "hold_s"]),
         (
             {"sources": {"meter": {"driver": "lmg450", "channels": [9]}}},
-            ["sources.meter.channels.0", "at most 8"],
+            ["sources.meter.channels.0", "at most 4"],
         ),
         (
             {"sources": {"meter": {"driver": "lmg450", "bauds": 9600}}},
