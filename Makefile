@@ -59,7 +59,7 @@ test-data: setup
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet torch==2.13.0
-	build/lock/bin/pip install --quiet ".[workflow,train,surrogate,slurm,dev]"
+	build/lock/bin/pip install --quiet ".[workflow,train,surrogate,codecarbon,meters,slurm,dev]"
 	build/lock/bin/pip freeze --exclude wattproof | sed 's/+cpu$$//' > requirements.lock
 	$(PYTHON) envs/generate.py
 
