@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from wattproof import space
+from wattproof import archive, space
 from wattproof.config import Config
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ def fingerprint(content: Any) -> str:
 
 def _measurement(config: Config) -> dict[str, Any]:
     """What a run is measured with: another node or other instruments make it another run."""
-    return {"version": TRAINING_VERSION, "node": config["node"], "sources": config["sources"]}
+    return {
+        "version": TRAINING_VERSION,
+        "node": config["node"],
+        "sources": archive.deciding(config["sources"]),
+    }
 
 
 def _load_row(config: Config, recording: str, position: int, load: str, seconds: float) -> PlanRow:

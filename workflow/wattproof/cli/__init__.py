@@ -10,7 +10,7 @@ import sys
 import typer
 
 import wattproof
-from wattproof.cli import benchmark, campaign, characterise, space
+from wattproof.cli import benchmark, campaign, characterise, doctor, meter, space
 from wattproof.cli.text import note, say
 from wattproof.errors import WattproofError
 
@@ -30,6 +30,8 @@ for command in (
     campaign.check,
     campaign.verify,
     characterise.characterise,
+    doctor.doctor,
+    meter.meter,
     version,
 ):
     app.command()(command)

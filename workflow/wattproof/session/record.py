@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from wattproof import archive
 from wattproof.config import Config
 from wattproof.errors import WattproofError
 from wattproof.plan import PlanRow
@@ -178,8 +179,11 @@ def record(
         WattproofError: If an instrument is missing (and the campaign says to stop then).
         InterruptedRecordingError: If it was told to stop; what is on disk stays.
     """
-    with _exclusive(paths.raw, progress), _stoppable() as check:
+    with _exclusive(paths.raw, progress), _stoppable() as check, contextlib.ExitStack() as last:
         left = pending(rows, paths)
+        sources = last.enter_context(
+            archive.sliced(config, paths.sessions, bool(left), progress, check)
+        )
         if not left:
             progress("all runs are on disk; sealing the tables")
             return
@@ -191,7 +195,7 @@ def record(
         with _node(session, truth, config) as node, contextlib.ExitStack() as stack:
             _describe_session(session, recording, config, node)
             recorder = stack.enter_context(
-                Recorder(session, config["sources"], node, config["on_missing_source"])
+                Recorder(session, sources, node, config["on_missing_source"])
             )
             activity = truth / "activity.bin" if node["kind"] == "virtual" else None
             for number, row in enumerate(left, start=1):
