@@ -17,7 +17,7 @@ from wattproof.characterise.updates import (
     from_stamps,
     increments,
 )
-from wattproof.characterise.wave import F64Array, Wave
+from wattproof.characterise.wave import F64Array, PartTimeWave, Wave
 from wattproof.sensing import SensorDescription
 
 MAX_UPDATE_U = 0.025
@@ -73,6 +73,7 @@ class Finding:
         sensor: The description.
         updates: The updates that it was found from; None if there are none.
         fit: The chosen fit; None if there is none.
+        wave: The load as the fit sees it.
         centre_s: Instant at which the drift of the fit counts from.
         blocks: The same by single periods of the load.
         remarks: What a reader must know beside it.
@@ -81,6 +82,7 @@ class Finding:
     sensor: SensorDescription
     updates: Updates | None = None
     fit: Fit | None = None
+    wave: Wave | None = None
     centre_s: float = 0.0
     blocks: tuple[BlockFit, ...] = ()
     remarks: tuple[str, ...] = field(default=())
@@ -129,8 +131,18 @@ def _updates(series: Series) -> Updates:
     if series.failed > values:
         raise Refusal(f"{series.failed} of {series.failed + values} reads failed")
     if series.stamp_s is not None:
-        return from_stamps(series.stamp_s, series.polls.value)
+        return _ring_updates(series.stamp_s, series.polls.value)
     return from_polls(series.polls)
+
+
+def _ring_updates(stamp_s: F64Array, value: F64Array) -> Updates:
+    """Updates of the driver's ring: its samples, or what its samples repeat."""
+    samples = from_stamps(stamp_s, value)
+    try:
+        # A sensor that updates less often than the ring leaves each value in several samples.
+        return from_polls(Polls(stamp_s, stamp_s, value))
+    except Refusal:
+        return samples
 
 
 def _respond(
@@ -142,26 +154,7 @@ def _respond(
 ) -> Finding:
     if len(updates.t_s) < 3 * response.STARTS:
         raise Refusal(f"there are only {len(updates.t_s)} updates")
-    use = np.ones(len(updates.t_s), dtype=bool)
-    fits: dict[str, Fit] = {}
-    problem = Problem(updates, wave)
-    for attempt in range(2):
-        fits = {shape: response.search(problem, shape) for shape in response.SHAPES}
-        if attempt == 0:
-            best = min(fits.values(), key=lambda fit: fit.misfit)
-            response.check_moved(problem, best)
-            use = response.without_outliers(updates, problem, best)
-            lost = 1 - float(use.mean())
-            if lost > response.MAX_OUTLIERS:
-                raise Refusal(
-                    f"{lost:.0%} of the values are far from what this load makes of the power "
-                    "(somebody else on the GPU?)"
-                )
-            if lost == 0:
-                break
-            problem = Problem(updates, wave, use)
-    fit, other = sorted(fits.values(), key=lambda one: one.misfit)
-    response.check_moved(problem, fit)
+    problem, fit, other, use = _fitted(updates, wave)
     window, delay = response.intervals(problem, fit)
     blocks = _blocks(updates, use, problem, spans, fit)
     excess_window = response.birge(
@@ -225,6 +218,9 @@ def _respond(
             f"the values scatter by {fit.scatter_w:.3g} W around what the load explains, and it "
             f"moves them by {fit.contrast_w:.3g} W: a weak load, or somebody else on the GPU"
         )
+    if isinstance(problem.wave, PartTimeWave):
+        seen = problem.wave.seen_s / problem.wave.period_s
+        remarks.append(f"it averages updates that each see {seen:.0%} of the time")
     if window_s and window_s < 0.95 * updates.period_s and averaging == "boxcar":
         remarks.append(f"the sensor sees {window_s / updates.period_s:.0%} of the time")
     sensor = replace(
@@ -237,7 +233,33 @@ def _respond(
         if refused
         else "",
     )
-    return Finding(sensor, updates, fit, problem.centre_s, blocks, tuple(remarks))
+    return Finding(sensor, updates, fit, problem.wave, problem.centre_s, blocks, tuple(remarks))
+
+
+def _fitted(updates: Updates, wave: Wave) -> tuple[Problem, Fit, Fit, np.ndarray]:
+    """Return the best fit with its problem, the best of the other shape, and what counted."""
+    use = np.ones(len(updates.t_s), dtype=bool)
+    for attempt in range(2):
+        problem = Problem(updates, wave, use)
+        found: list[tuple[Problem, Fit]] = []
+        for shape in response.SHAPES:
+            plain = response.search(problem, shape)
+            better = response.part_time(problem, plain, updates.period_s)
+            found.append(better or (problem, plain))
+        found.sort(key=lambda one: one[1].misfit)
+        (problem, fit), (_, other) = found
+        response.check_moved(problem, fit)
+        if attempt == 0:
+            use = response.without_outliers(updates, problem, fit)
+            lost = 1 - float(use.mean())
+            if lost > response.MAX_OUTLIERS:
+                raise Refusal(
+                    f"{lost:.0%} of the values are far from what this load makes of the power "
+                    "(somebody else on the GPU?)"
+                )
+            if lost == 0:
+                break
+    return problem, fit, other, use
 
 
 def _blocks(

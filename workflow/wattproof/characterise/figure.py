@@ -45,12 +45,13 @@ def _stretch(axis: Any, run: Run, finding: Finding) -> None:
     fit, updates = finding.fit, finding.updates
     assert fit is not None
     assert updates is not None
+    wave = finding.wave or run.wave
     begin = run.spans[-1].start_s
     end = min(begin + STRETCH_S, run.spans[-1].end_s)
     t = np.linspace(begin, end, 2000)
     high = run.wave.at(t) * fit.contrast_w + fit.low_w
     axis.fill_between(t, fit.low_w, high, step="post", color="0.9", label="load")
-    axis.plot(t, fit.values(run.wave, t, finding.centre_s), lw=1, color="C1", label="fitted sensor")
+    axis.plot(t, fit.values(wave, t, finding.centre_s), lw=1, color="C1", label="fitted sensor")
     inside = (updates.t_s >= begin) & (updates.t_s <= end)
     axis.plot(updates.t_s[inside], updates.value[inside], ".", color="C0", label="updates")
     sensor = finding.sensor

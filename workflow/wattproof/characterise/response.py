@@ -14,7 +14,7 @@ import numpy as np
 from scipy import optimize
 
 from wattproof.characterise.updates import Refusal, Updates
-from wattproof.characterise.wave import F64Array, Wave
+from wattproof.characterise.wave import F64Array, PartTimeWave, Wave
 
 SHAPES = ("boxcar", "lag")
 WINDOWS_S = np.geomspace(0.0015, 4.0, 32)
@@ -30,6 +30,10 @@ OUTLIER = 6.0
 MAX_OUTLIERS = 0.08
 SIGNIFICANT = 30.0
 """Least N·ln(variance before / after the fit)."""
+PART_TIME_FROM = 1.5
+"""Averages over more update periods than this may be averages of part-time updates."""
+PART_TIME_SHARES = (0.05, 0.1, 0.17, 0.25, 0.35, 0.5, 0.7, 0.85)
+PART_TIME_POINTS = 600
 MAX_SCATTER = 0.35
 """Largest scatter around the fit, as a share of the contrast."""
 BLOCK_FLOOR = 0.01
@@ -172,6 +176,47 @@ def search(problem: Problem, averaging: str) -> Fit:
         if len(starts) == STARTS:
             break
     return problem.solved(averaging, *problem.best(averaging, starts))
+
+
+def part_time(problem: Problem, fit: Fit, period_s: float) -> tuple[Problem, Fit] | None:
+    """Explain a long average by updates that see only a part of their period; None if no better.
+
+    An average over such updates weighs the load's edges by whether they fell into a window. Fitted
+    by a plain mean it scatters, and its delay is off by half of what is not seen.
+
+    Args:
+        problem: The updates.
+        fit: Of a plain mean or lag.
+        period_s: Of the updates.
+    """
+    if fit.window_s < PART_TIME_FROM * period_s:
+        return None
+    updates = Updates(problem.t_s, problem.value, 0.0, 0.0, 0.0, np.zeros(problem.count))
+    wave = problem.wave
+
+    def tried(share: float) -> tuple[float, Problem, Fit]:
+        seen_s = share * period_s
+        other = PartTimeWave(wave.t_s, wave.level, period_s=period_s, seen_s=seen_s)
+        seeing = Problem(updates, other)
+        start = (fit.window_s, fit.delay_s + (period_s - seen_s) / 2)
+        window_s, delay_s = seeing.thinned(PART_TIME_POINTS).best(fit.averaging, [start])
+        found = seeing.solved(fit.averaging, window_s, delay_s)
+        return found.misfit, seeing, found
+
+    shares = list(PART_TIME_SHARES)
+    results = [tried(share) for share in shares]
+    at = min(range(len(shares)), key=lambda i: results[i][0])
+    low, high = shares[max(at - 1, 0)], shares[min(at + 1, len(shares) - 1)]
+    finer = optimize.minimize_scalar(
+        lambda share: tried(share)[0],
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": 0.004, "maxiter": 12},
+    )
+    misfit, seeing, found = min((tried(float(finer.x)), results[at]), key=lambda one: one[0])
+    floor = problem.count * (FLOOR * fit.contrast_w) ** 2
+    gain = problem.count * float(np.log((fit.misfit + floor) / (misfit + floor)))
+    return (seeing, found) if gain > SHAPE_MARGIN else None
 
 
 def without_outliers(updates: Updates, problem: Problem, fit: Fit) -> np.ndarray:

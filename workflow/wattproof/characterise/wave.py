@@ -65,3 +65,43 @@ class Wave:
     def respond(self, averaging: str, t_s: F64Array, window_s: float) -> F64Array:
         """Return `boxcar` or `lag` by name."""
         return self.lag(t_s, window_s) if averaging == "lag" else self.boxcar(t_s, window_s)
+
+
+@dataclass(frozen=True)
+class PartTimeWave(Wave):
+    """The same load for an average over updates of a sensor that sees only a part of each period.
+
+    `boxcar` and `lag` then sum over the updates, each of which is the mean of its last `seen_s`.
+
+    Attributes:
+        period_s: Time between two updates; the last one is at the instants asked for.
+        seen_s: Seen by each.
+    """
+
+    period_s: float = 1.0
+    seen_s: float = 1.0
+
+    def _seen(self, end_s: F64Array) -> F64Array:
+        return (self.area(end_s) - self.area(end_s - self.seen_s)) / self.seen_s
+
+    def _sum(self, end_s: F64Array, weights: F64Array) -> F64Array:
+        weights = weights / weights.sum()
+        steps = np.round((end_s - end_s[0]) / self.period_s).astype(np.int64)
+        if np.abs(end_s - end_s[0] - steps * self.period_s).max() > 1e-3 * self.period_s:
+            earlier = end_s[:, None] - np.arange(len(weights)) * self.period_s
+            mean: F64Array = self._seen(earlier) @ weights
+            return mean
+        # Instants that are updates themselves share their earlier ones: each is looked at once.
+        first = int(steps.min()) - len(weights) + 1
+        grid = end_s[0] + np.arange(first, int(steps.max()) + 1) * self.period_s
+        return np.convolve(self._seen(grid), weights)[steps - first]
+
+    def boxcar(self, end_s: F64Array, window_s: float) -> F64Array:
+        """Return the mean of the updates of `window_s`; a part of an update counts as such."""
+        count = max(window_s / self.period_s, 1.0)
+        return self._sum(end_s, np.clip(count - np.arange(np.ceil(count)), 0.0, 1.0))
+
+    def lag(self, t_s: F64Array, tau_s: float) -> F64Array:
+        """Return the exponentially weighted mean of the updates."""
+        ratio = self.period_s / max(tau_s, 1e-3)
+        return self._sum(t_s, np.exp(-ratio * np.arange(np.ceil(6.0 / ratio) + 1)))
