@@ -70,9 +70,22 @@ def our_energies(
     script: PowerScript,
     end_ns: int,
     settings: dict[str, Any],
+    gain_known: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Seal, align and integrate the session of a played scenario."""
+    """Seal, align and integrate the session of a played scenario.
+
+    Args:
+        folder: Of the playing.
+        scenario: What was played.
+        script: As it was played.
+        end_ns: End of the recording.
+        settings: Of the analysis.
+        gain_known: Leave the boards' limit of error (±5 %) out of the uncertainties, as after a
+            calibration; what is left is what sampling itself makes uncertain.
+    """
     found = sealed(folder / "session")
+    if gain_known:
+        found["channels"]["accuracy_reading"] = np.nan
     table = energies(found, scenario.windows, script.start_ns, end_ns, settings)
     return table, found
 
@@ -83,21 +96,19 @@ def summary(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     def one(part: pd.DataFrame) -> pd.Series:
         error = part["error"].dropna().to_numpy(float)
         size = np.abs(error)
-        if not len(error):
-            return pd.Series({"n": 0, "refused": len(part)})
         return pd.Series(
             {
                 "n": len(error),
                 "refused": len(part) - len(error),
-                "median": np.median(size),
-                "p95": np.percentile(size, 95),
-                "largest": size.max(),
-                "bias": np.median(error),
+                "median": np.median(size) if len(size) else np.nan,
+                "p95": np.percentile(size, 95) if len(size) else np.nan,
+                "largest": size.max() if len(size) else np.nan,
+                "bias": np.median(error) if len(size) else np.nan,
             }
         )
 
     table = frame.groupby(by, sort=False)[["error"]].apply(one).reset_index()
-    return table.astype({"n": int, "refused": int})
+    return table.astype({"n": int, "refused": int}) if len(table) else table
 
 
 def intervals(frame: pd.DataFrame) -> dict[str, Any]:

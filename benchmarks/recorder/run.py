@@ -41,14 +41,14 @@ FULL_TIME = StubGpu(uuid=UUID, phase_s=0.0373, ring_phase_s=0.0061)
 PART_TIME = StubGpu(uuid=UUID, update_s=0.1, window_s=0.025, phase_s=0.0373, ring_phase_s=0.0061)
 
 SIZES = {  # seconds of each load, windows of each length in it; seconds of the section "sampling"
-    False: {"accuracy": (36.0, 12), "part-time": (22.0, 12), "sampling": 60.0},
+    False: {"accuracy": (34.0, 12), "part-time": (22.0, 12), "sampling": 60.0},
     True: {"accuracy": (5.6, 3), "part-time": (5.6, 3), "sampling": 6.0},
 }
 
 
 def accuracy(folder: Path, size: tuple[float, int], settings: dict[str, Any]) -> dict[str, Any]:
     """All tools on a driver whose counter and ring follow the true power; idle and busy."""
-    parts, cost, health = [], {}, {}
+    parts, cost, health, stated = [], {}, {}, {}
     for number, (condition, burners) in enumerate({"idle": 0, "busy": BURNERS}.items()):
         print(f"accuracy, {condition} …", flush=True)
         driver = StubDriver.build(folder / f"driver-{condition}", [FULL_TIME])
@@ -61,8 +61,10 @@ def accuracy(folder: Path, size: tuple[float, int], settings: dict[str, Any]) ->
         parts.append(part.assign(condition=condition))
         captured = figures.captured_by_lane(found["health"])
         cost[condition] = figures.costs(results, captured)
+        stated[condition] = figures.intervals(part)
         health[condition] = found["health"].to_dict("records")
-    return {"windows": pd.concat(parts, ignore_index=True), "costs": cost, "health": health}
+    windows = pd.concat(parts, ignore_index=True)
+    return {"windows": windows, "costs": cost, "health": health, "intervals": stated}
 
 
 def part_time(folder: Path, size: tuple[float, int]) -> dict[str, Any]:
@@ -81,11 +83,12 @@ def part_time(folder: Path, size: tuple[float, int]) -> dict[str, Any]:
         described, [sensing.SensorDescription(UUID, name, **known) for name in channels], about
     )
     found: dict[str, Any] = {"intervals": {}}
-    for case, settings in {
-        "without a sensor description": {},
-        "with the sensor's description": {"sensors": str(described)},
+    for case, (settings, gain_known) in {
+        "without a sensor description": ({}, False),
+        "with the sensor's description": ({"sensors": str(described)}, False),
+        "with it, and the board's gain known": ({"sensors": str(described)}, True),
     }.items():
-        table, _ = figures.our_energies(where, playing, script, end_ns, settings)
+        table, _ = figures.our_energies(where, playing, script, end_ns, settings, gain_known)
         frame = figures.rows(playing, script, results, table)
         found["intervals"][case] = {
             length: figures.intervals(frame[frame["length"] == length])

@@ -16,7 +16,7 @@ LEAD_S = 2.0
 """Idle time before the first load, in which every tool is already at work."""
 EDGES_APART_S = 0.012
 """Tools that read at the edges read one after the other: no two edges are closer."""
-CHAINS = 4
+CHAINS = 6
 """Code Carbon measures one task at a time: so many trackers share the windows."""
 CHAIN_PAUSE_S = 0.3
 
