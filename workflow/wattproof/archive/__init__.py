@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wattproof.archive.cut import Instant, Span, fetch
     from wattproof.archive.hook import check, complete, sliced
     from wattproof.archive.keeper import Keeping, keep
-    from wattproof.archive.show import show
+    from wattproof.archive.contents import show
 
 _HOMES = {
     "Instant": "cut",
@@ -25,7 +25,7 @@ _HOMES = {
     "deciding": "choice",
     "fetch": "cut",
     "keep": "keeper",
-    "show": "show",
+    "show": "contents",
     "sliced": "hook",
     "split": "choice",
 }

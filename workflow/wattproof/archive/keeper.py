@@ -253,6 +253,8 @@ class _Keeper:
             outcome = str(told["health"]["outcome"]).removeprefix("failed: ")
         except (OSError, ValueError, KeyError):
             return "see the logs in run/streams"
+        # Which of its files it was does not matter, and would make each time another message.
+        outcome = re.sub(r"/parts/\S+?\.arrows", "", outcome)
         return "it was killed" if outcome == "running" else outcome.rstrip(".")
 
     def _look(self) -> None:
@@ -315,6 +317,6 @@ class _Keeper:
             else:
                 self._trouble = ""  # if it comes back, that is news
         return (
-            f"{totals.utc(time.time_ns())}: {age}; {total.good} samples, {totals.failures(total.failed)}, {totals.gaps(total)}, "
-            f"{len(self._entries)} files"
+            f"{totals.utc(time.time_ns())}: {age}; {total.good} samples, "
+            f"{totals.failures(total.failed)}, {totals.gaps(total)}, {len(self._entries)} files"
         )
