@@ -10,7 +10,7 @@ import sys
 import typer
 
 import wattproof
-from wattproof.cli import benchmark, campaign, characterise, doctor, meter, space
+from wattproof.cli import benchmark, campaign, characterise, doctor, meter, record, space
 from wattproof.cli.text import note, say
 from wattproof.errors import WattproofError
 
@@ -35,6 +35,7 @@ for command in (
     version,
 ):
     app.command()(command)
+app.command(context_settings=record.CONTEXT)(record.record)
 
 
 def main() -> None:

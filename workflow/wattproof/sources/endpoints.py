@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+POWERCAP_VARIABLE = "WATTPROOF_POWERCAP"
+"""Environment variable: folder of the powercap tree, e.g. a host's that is mounted elsewhere in a
+container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ def real_endpoints() -> Endpoints:
     return Endpoints(
         nvml=nvml,
         smi_command=None if smi is None else [smi],
-        powercap_root=Path("/sys/class/powercap"),
+        powercap_root=Path(os.environ.get(POWERCAP_VARIABLE) or "/sys/class/powercap"),
         meter_port=None,
         simulated=False,
     )

@@ -1,0 +1,1 @@
+"""Measuring any command: instruments around it, tables and a summary afterwards."""
