@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -105,6 +106,7 @@ class Child:
             self._spec["rotate"] = dict(rotate)
         self._folder = folder
         self._heard = b""
+        self._ordinary = False
         self._beat = -1  # memory in which the process promises to be heard of again
         self._silent_since: float | None = None
         self._abandoned: list[subprocess.Popen[bytes]] = []
@@ -135,7 +137,7 @@ class Child:
             "stream": str(stream),
             "info": str(self.info),
             "beat": self._beat,
-            "restart": self.restarts,
+            "ordinary": self._ordinary,
         }
         spec.write_text(json.dumps(content), encoding="utf-8")
         self.ready, self.reason, self._heard = False, "", b""
@@ -156,6 +158,9 @@ class Child:
 
     def schedule_restart(self) -> None:
         """Set when to start again, later after each failure in a row."""
+        # The kernel kills what computes too long at a high priority; it does not say so.
+        killed = self.process is not None and self.process.returncode == -signal.SIGKILL
+        self._ordinary = self._ordinary or killed
         if time.monotonic() - self.started > STEADY_S:
             self._attempt = 0
         pause = BACKOFF_S[min(self._attempt, len(BACKOFF_S) - 1)]

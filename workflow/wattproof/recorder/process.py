@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from wattproof.errors import WattproofError
-from wattproof.recorder import loops
+from wattproof.recorder import loops, priority
 from wattproof.recorder.rotation import RotatingWriter, open_writer
 from wattproof.recorder.streams import FLUSH_S, StreamWriter, description_to_dict
 from wattproof.sources import Endpoints, create, real_endpoints
@@ -53,7 +53,7 @@ class Spec:
         lane: Which of the source's lanes; "" for the main one.
         factory: ``module:function`` that makes the source in place of the registry (tests).
         beat: Descriptor of the memory that the watchdog reads; None if nobody watches.
-        restart: How often this lane was started before.
+        ordinary: Do not ask for a high priority: the process before this one computed too long.
         rotate: Fields of a `rotation.Rotation`, if its stream is cut into files by time.
     """
 
@@ -65,7 +65,7 @@ class Spec:
     lane: str = ""
     factory: str | None = None
     beat: int | None = None
-    restart: int = 0
+    ordinary: bool = False
     rotate: dict[str, Any] | None = None
 
     @classmethod
@@ -112,7 +112,7 @@ class InfoFile:
     outcome: str = RUNNING
     cpu_start_s: float | None = None
     """CPU seconds until the source was ready: imports, finding devices."""
-    priority: str = ""
+    priority: str = priority.ORDINARY
 
     def write(self) -> None:
         """Write the file so that it is there whole or not at all."""
@@ -150,11 +150,19 @@ class _Housekeeper(threading.Thread):
         self._halt = stop
         self._info = info
         self._end = threading.Event()
+        self._hasty = False
+
+    def hasten(self) -> None:
+        """Let the thread raise its priority: it holds the interpreter's lock now and then."""
+        self._hasty = True
 
     def run(self) -> None:
         leash = sys.stdin.fileno()
         info_due = time.monotonic() + INFO_S
         while not self._end.is_set():
+            if self._hasty:
+                self._hasty = False
+                priority.raise_priority()
             if self._halt.is_set:
                 self._end.wait(TICK_S)
             elif select.select([leash], [], [], TICK_S)[0] and not os.read(leash, 4096):
@@ -212,6 +220,7 @@ def main(path: str) -> int:
     info = InfoFile(spec)
     keeper = _Housekeeper(stop, info)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    priority.guard()
     signal.signal(signal.SIGTERM, lambda _number, _frame: keeper.stop_source())
     keeper.start()
     try:
@@ -245,6 +254,9 @@ def _record(spec: Spec, info: InfoFile, keeper: _Housekeeper, stop: loops.StopSi
             # What is alive now stays alive: the collector need not look at it again.
             gc.freeze()
             info.cpu_start_s = cpu_seconds()
+            if not spec.ordinary:
+                keeper.hasten()
+                info.priority = priority.raise_priority()
             loops.run(source, stop, writer.append, info.counts, loops.Beat(spec.beat))
         finally:
             writer.close()

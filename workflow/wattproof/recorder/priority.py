@@ -1,0 +1,64 @@
+"""Low latency for the sampler beside a busy training, where permitted, and never at its cost.
+
+The lowest real-time priority puts a sampler that is due before everything ordinary: lateness under
+full load falls from 10 ms to some 0.1 ms. It is bounded three times: a thread that computes for
+`SOFT_S` without a pause is put back to the ordinary class, one that goes on to `HARD_S` is ended by
+the kernel (and started again in the ordinary class), and children (nvidia-smi) do not inherit it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+from types import FrameType
+
+REAL_TIME = "real-time"
+NICE = "nice"
+ORDINARY = "ordinary"
+
+LEVEL = 1
+NICENESS = -10
+SOFT_S = 0.2
+HARD_S = 2.0
+
+
+def raise_priority() -> str:
+    """Raise the priority of the calling thread as far as permitted.
+
+    Returns:
+        ``real-time``, ``nice``, or ``ordinary`` where neither is permitted.
+    """
+    try:
+        bound = (round(SOFT_S * 1e6), round(HARD_S * 1e6))
+        resource.setrlimit(resource.RLIMIT_RTTIME, bound)
+        policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, policy, os.sched_param(LEVEL))
+        return REAL_TIME
+    except (OSError, ValueError):
+        pass
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+        return NICE
+    except OSError:
+        return ORDINARY
+
+
+def step_back() -> None:
+    """Put all threads of this process back into the ordinary class."""
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
+
+
+def guard() -> None:
+    """Step back when the kernel says that a thread computed too long without a pause.
+
+    To be called in the main thread, before `raise_priority`.
+    """
+
+    def too_long(_number: int, _frame: FrameType | None) -> None:
+        step_back()
+
+    signal.signal(signal.SIGXCPU, too_long)
