@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wattproof.archive.choice import deciding, split
+    from wattproof.archive.contents import show
     from wattproof.archive.cut import Instant, Span, fetch
     from wattproof.archive.hook import check, complete, sliced
     from wattproof.archive.keeper import Keeping, keep
-    from wattproof.archive.contents import show
 
 _HOMES = {
     "Instant": "cut",

@@ -36,10 +36,10 @@ def _is_written(archive: Path) -> bool:
     try:
         with (archive / "lock").open("r", encoding="utf-8") as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
+    except BlockingIOError:
         return True
+    except OSError:  # there is none, or the file system of another machine does not tell
+        return False
     return False
 
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from wattproof.archive import index, totals
-from wattproof.archive.index import KILLED, LIVE, Entry
+from wattproof.archive.index import KILLED, LIVE
 from wattproof.archive.tail import Tail
 from wattproof.errors import WattproofError
 from wattproof.recorder.streams import StreamWriter
@@ -136,16 +136,26 @@ def fetch(
     progress(f"{rows} readings of the meter come from the archive {archive}")
 
 
-def newest_wall_ns(archive: Path) -> int | None:
-    """Return the wall clock of the archive's newest reading; None without any."""
-    known = {entry.file: entry for entry in index.load(archive)}
-    for name in reversed(index.present(archive)):
-        entry = known.get(name, Entry(name))
-        if entry.state != LIVE and entry.last_wall_ns is not None:
-            return entry.last_wall_ns
-        if (rows := _read(Tail(index.parts(archive) / name))) is not None:
-            return int(rows["wall_ns"].to_numpy().max())
-    return None
+class Newest:
+    """The newest reading of an archive; looked at again, it reads only what is new."""
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+        self._tail: Tail | None = None
+        self._wall_ns: int | None = None
+
+    def wall_ns(self) -> int | None:
+        """Return the wall clock (there) of the newest reading; None without any."""
+        names = index.present(self._archive)
+        for name in names[-1:] if self._wall_ns is not None else reversed(names):
+            if self._tail is None or self._tail.path.name != name:
+                self._tail = Tail(index.parts(self._archive) / name)
+            rows = _read(self._tail)
+            if rows is not None:
+                newest = int(rows["wall_ns"].to_numpy().max())
+                self._wall_ns = max(newest, self._wall_ns or newest)
+                break
+        return self._wall_ns
 
 
 def _read(tail: Tail) -> pa.Table | None:
@@ -165,7 +175,8 @@ def _wait(
     """Wait until the archive has caught up, `limit_s` at most."""
     end = time.monotonic() + limit_s
     told = False
-    while (newest_wall_ns(archive) or 0) < until_wall_ns and time.monotonic() < end:
+    newest = Newest(archive)
+    while (newest.wall_ns() or 0) < until_wall_ns and time.monotonic() < end:
         if not told and time.monotonic() > end - limit_s + 2 * POLL_S:
             told = True
             progress(f"waiting for the archive {archive} to catch up ({limit_s:g} s at most)")
@@ -208,7 +219,7 @@ def _lacking(archive: Path, pieces: Sequence[_Piece], span: Span, ahead_ns: int)
         "goes on with what there is)"
     )
     if not pieces:
-        newest = newest_wall_ns(archive)
+        newest = Newest(archive).wall_ns()
         until = "it is empty" if newest is None else f"its newest is of {totals.utc(newest)}"
         return f"The archive {archive} has no reading of {wanted} ({until}); {remedy}."
     walls = [table["wall_ns"].to_numpy() for piece in pieces for table in piece.tables]

@@ -32,7 +32,7 @@ def check(settings: Mapping[str, Any]) -> None:
     """
     archive = Path(settings["folder"])
     index.require(archive)
-    newest = cut.newest_wall_ns(archive)
+    newest = cut.Newest(archive).wall_ns()
     allowed_s = settings["wait_s"] + settings["margin_s"] + abs(settings["offset_s"])
     if newest is None or time.time_ns() - newest > allowed_s * NS_PER_S:
         what = "is empty" if newest is None else f"ends at {totals.utc(newest)}"

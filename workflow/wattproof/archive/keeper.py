@@ -144,7 +144,7 @@ class _Keeper:
     def __init__(self, keeping: Keeping, progress: Progress) -> None:
         self._keeping = keeping
         self._folder = keeping.folder
-        self._progress = progress
+        self._say = progress
         self._entries: list[Entry] = []
         self._open: list[Account] = []
         self._changed = False
@@ -214,6 +214,11 @@ class _Keeper:
             if tick_ns >= status_ns:
                 status_ns += s_to_ns(self._keeping.status_s)
                 self._progress(self._summary())
+
+    def _progress(self, line: str) -> None:
+        # A terminal that is gone is no reason to stop measuring.
+        with contextlib.suppress(OSError):
+            self._say(line)
 
     def _house_keeping(self) -> None:
         try:
