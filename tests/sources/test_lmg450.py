@@ -1,241 +1,331 @@
-"""The LMG450 driver: line decoding as pure functions, and the whole driver on a real pty."""
+"""LMG95, LMG450 and LMG500 on a pseudo-terminal and behind a box on the network."""
 
+import os
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from lmg_device import Device
 from lmg_simulator import LmgSimulator
 
 from wattproof.errors import WattproofError
-from wattproof.sources.base import Reading, Status
-from wattproof.sources.meters import lmg450
-from wattproof.sources.meters.lmg450 import Lmg450Source
-from wattproof.sources.meters.lmg_lines import Decoder, parse
+from wattproof.sources.base import Reading, Source, Status
+from wattproof.sources.endpoints import real_endpoints
+from wattproof.sources.meters import create, link, lmg, lmg_setup, settings_schema
 
-STEP = 9_934  # counts of a cycle of 0.1 s at 99 338 Hz, rounded
-CYCLE_NS = 100_000_000
-
-
-def line(cycle: int, watts: str = "250.5", count0: int = 100, sctc0: int = 5_000) -> bytes:
-    count, sctc = (count0 + cycle) % 2**16, (sctc0 + cycle * STEP) % 2**31
-    return f"{count};{sctc};0.1000020;{watts}\r\n".encode()
-
-
-def decode(lines: Sequence[tuple[int, bytes]], channels: int = 1) -> list[Reading]:
-    """Decode (cycle of arrival, bytes)."""
-    decoder = Decoder("node.ac", channels, 0.1)
-    found: list[Reading] = []
-    for cycle, text in lines:
-        found += decoder.decode(text, 10**12 + cycle * CYCLE_NS)
-    return found
-
-
-def test_device_clock_is_the_raw_sample_counter() -> None:
-    """measurement.md 13.1: 49 689 counts are 0.5002 s; not rebased to 0."""
-    first, second = decode([(0, b"1;10000;0.5002;100\r\n"), (5, b"2;59689;0.5002;100\r\n")])
-    assert first.device_ns == 10_000 * 10**9 // 99_338
-    assert first.device_ns is not None
-    assert second.device_ns is not None
-    assert (second.device_ns - first.device_ns) / 1e9 == pytest.approx(0.5002, abs=1e-5)
-    assert first.start_ns == first.end_ns == 10**12
-
-
-@given(st.integers(0, 2**16 - 1), st.integers(0, 2**31 - 1), st.integers(2, 200))
-def test_both_counters_wrap_without_a_trace(count0: int, sctc0: int, cycles: int) -> None:
-    readings = decode([(i, line(i, "250.5", count0, sctc0)) for i in range(cycles)])
-    assert [r.status for r in readings] == [Status.OK] * cycles
-    expected = [(sctc0 + i * STEP) * 10**9 // 99_338 for i in range(cycles)]
-    assert [r.device_ns for r in readings] == expected
-
-
-@given(st.sets(st.integers(1, 98), max_size=60), st.integers(0, 2**16 - 1))
-def test_lost_lines_become_missing_rows(lost: set[int], count0: int) -> None:
-    """Every lost cycle is a row, and no good line is taken for a lost one."""
-    kept = [i for i in range(100) if i not in lost]
-    readings = decode([(i, line(i, "1", count0)) for i in kept])
-    assert len(readings) == 100
-    assert sum(r.status is Status.MISSING for r in readings) == len(lost)
-    assert all(r.value is None and r.device_ns is None for r in readings if r.status != Status.OK)
-    good = [r.device_ns for r in readings if r.status is Status.OK]
-    assert good == [(5_000 + i * STEP) * 10**9 // 99_338 for i in kept]
-
-
-@given(
-    st.sets(st.integers(1, 98).filter(lambda i: i % 4), max_size=60),  # never four in a row
-    st.randoms(use_true_random=False),
-)
-def test_damaged_lines_are_garbled_and_do_no_harm(hurt: set[int], chance: object) -> None:
-    """Damage of any kind costs the damaged line, never another one, and never the clock."""
-    damage = [
-        lambda t: t[:7] + b"\r\n",
-        lambda t: b"\xff\x00\x13" + t,
-        lambda t: t.replace(b";", b",", 1),
-        lambda t: t[:-3] + b";7;7\r\n",
-        lambda t: b"9" + t,  # still parses: counter 9100 and more
-        lambda t: t.replace(b";", b";1", 1),  # still parses: wrong sample counter
-        lambda t: t[1:],  # lost its first digit
-    ]
-    lines = []
-    for i in range(100):
-        text = line(i)
-        if i in hurt:
-            text = chance.choice(damage)(text)  # type: ignore[attr-defined]
-        lines.append((i, text))
-    readings = decode(lines)
-    good = {r.device_ns for r in readings if r.status is Status.OK}
-    truth = {(5_000 + i * STEP) * 10**9 // 99_338 for i in range(100) if i not in hurt}
-    assert good == truth
-    assert len(readings) == 100
-
-
-def test_damaged_first_line_costs_three_more_lines_only() -> None:
-    readings = decode([(0, b"7;5000;0.100002;250\r\n"), *((i, line(i)) for i in range(1, 8))])
-    assert [r.status for r in readings] == [Status.OK, *[Status.GARBLED] * 3, *[Status.OK] * 4]
-    assert readings[-1].device_ns == (5_000 + 7 * STEP) * 10**9 // 99_338
-
-
-def test_repeated_line_is_not_a_second_value() -> None:
-    readings = decode([(0, line(0)), (1, line(1)), (1, line(1)), (2, line(2))])
-    assert [r.status for r in readings] == [
-        Status.OK,
-        Status.OK,
-        Status.GARBLED,
-        Status.OK,
-    ]
-
-
-@pytest.mark.parametrize(
-    ("watts", "value", "status"),
-    [
-        ("100.25;200.5", 300.75, Status.OK),
-        ("1.0025E+02;-5.0E-01", 99.75, Status.OK),
-        ("9.91E+37;200", None, Status.NOT_A_NUMBER),
-        ("200;9.91000E+37", None, Status.NOT_A_NUMBER),
-        ("9.9E+37;200", None, Status.OVERRANGE),
-        ("-9.9E+37;200", None, Status.OVERRANGE),
-        ("nan;200", None, Status.GARBLED),
-        ("inf;200", None, Status.GARBLED),
-    ],
-)
-def test_sum_of_channels_and_codes(watts: str, value: float | None, status: Status) -> None:
-    (reading,) = decode([(0, f"1;5000;0.1;{watts}\r\n".encode())], channels=2)
-    assert (reading.value, reading.status) == (value, status)
-    assert (reading.device_ns is None) == (status is Status.GARBLED)
-
-
-@given(st.binary(max_size=60))
-def test_any_bytes_are_a_line_or_none(noise: bytes) -> None:
-    found = parse(noise, 1)
-    assert found is None or (0 <= found.count < 2**16 and 0 <= found.sctc < 2**31)
-
-
-# ---------------------------------------------------------------- on a pty
+CYCLE_S = 0.05
+STREAM = ["FRMT ASCII", "CYCL?", "urng?", "irng?", "*cls"]
+CHECK = ["lang scpi", "syst:err:all?", ":SYSTem:LANGuage SHORT"]
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("SETTLE_S", 0.02), ("QUIET_S", 0.05), ("ANSWER_S", 1.0)):
-        monkeypatch.setattr(lmg450, name, seconds)
+    for module, name, seconds in (
+        (lmg_setup, "SETTLE_S", 0.02),
+        (lmg_setup, "QUIET_S", 0.08),
+        (lmg_setup, "ANSWER_S", 0.6),
+        (lmg_setup, "QUERY_S", 0.2),
+        (link, "BREAK_S", 0.02),
+        (lmg, "STUCK_S", 1.0),
+        (lmg, "RETRY_S", (0.1, 0.2)),
+    ):
+        monkeypatch.setattr(module, name, seconds)
 
 
-def collect(source: Lmg450Source, rows: int, limit_s: float = 5.0) -> list[Reading]:
+@pytest.fixture
+def plug(tmp_path: Path) -> Iterator[Callable[..., LmgSimulator]]:
+    running: list[LmgSimulator] = []
+
+    def make(device: Device | None = None, box: bool = False) -> LmgSimulator:
+        meter = LmgSimulator(device or Device(), None if box else tmp_path / "tty", telnet=box)
+        running.append(meter.__enter__())
+        return meter
+
+    yield make
+    for meter in running:
+        meter.__exit__()
+
+
+def source_of(meter: LmgSimulator, driver: str = "lmg450", **settings: Any) -> Source:
+    endpoints = real_endpoints()
+    return create({"driver": driver, "port": meter.port, "cycle_s": CYCLE_S, **settings}, endpoints)
+
+
+def collect(source: Source, enough: Callable[[list[Reading]], Any], limit_s: float = 8.0) -> Any:
     found: list[Reading] = []
     end = time.monotonic() + limit_s
-    while len(found) < rows and time.monotonic() < end:
+    while not enough(found):
+        assert time.monotonic() < end, Counter(r.status.value for r in found)
+        begin = time.monotonic()
         found += source.read()
+        assert time.monotonic() - begin < 1.0, "a streaming read returns soon"
     return found
 
 
-def test_set_up_stream_and_close() -> None:
-    # An old stream is running, and the bytes arrive torn.
-    text = b"".join(line(i) for i in range(4))
-    pieces = [text[i : i + 11] for i in range(0, len(text), 11)]
-    meter = LmgSimulator(list(pieces), stale=b"1;2;3;4\r\n")
-    source = Lmg450Source(meter.port, channels=[1, 3], range_v=250, range_a=16, simulated=True)
+def healthy(rows: int) -> Callable[[list[Reading]], bool]:
+    """Enough: so many good rows at the end."""
+    return lambda found: len(found) >= rows and all(r.value is not None for r in found[-rows:])
+
+
+def compare(device: Device, readings: list[Reading]) -> None:
+    """Each value that was recorded is that of a good cycle, once, in order."""
+    truth = {round(c.watts, 3): c for c in device.cycles}
+    values = [truth[round(r.value, 3)] for r in readings if r.value is not None]
+    assert {cycle.fate for cycle in values} == {"good"}
+    indices = [cycle.index for cycle in values]
+    assert indices == sorted(set(indices))
+    inside = [c for c in device.cycles if indices[0] <= c.index <= indices[-1]]
+    assert [c.index for c in inside if c.fate == "good"] == indices
+    lost = sum(c.fate == "lost" for c in inside)
+    assert sum(r.status is Status.MISSING for r in readings) == lost
+
+
+# ---------------------------------------------------------------- set-up
+
+
+def test_set_up_stream_and_close(plug: Callable[..., LmgSimulator]) -> None:
+    meter = plug()
+    source = source_of(meter, channels=[1, 3], range_v=250, range_a=16)
     description = source.open()
     source.close()
-    time.sleep(0.1)
-    assert meter.commands == [
+    source.close()
+    meter.wait_for("GTL")
+    assert meter.device.commands == [
         "CONT OFF",
         "*cls",
         "*rst",
         ":SYSTem:LANGuage SHORT",
         "*idn?",
-        "uam manual",
-        "urng 250",
-        "iam manual",
-        "irng 16",
-        "CYCL 0.1",
-        "FRMT ASCII",
-        "ACTN;COUNT?;SCTC?;CYCR?;P1?;P3?",
+        *["uam manual", "urng 250", *CHECK],
+        *["iam manual", "irng 16", *CHECK],
+        *["CYCL 0.05", *CHECK],
+        *STREAM,
+        "ACTN;COUNT?;SCTC?;CYCR?;P1?;P3?;P1?;P3?",
         "CONT ON",
         "CONT OFF",
         "GTL",
     ]
     (channel,) = description.channels
     assert (channel.name, channel.unit, channel.kind) == ("node.ac", "W", "power")
-    assert (channel.clock, channel.averaging_s, channel.device) == ("device", 0.1, "SIM-42")
+    assert (channel.clock, channel.averaging_s, channel.device) == ("device", CYCLE_S, "SIM-42")
     assert channel.accuracy_reading == 0.0007
     assert channel.accuracy_range_w == pytest.approx(0.0004 * 250 * 16 * 2)
     assert description.identity["model"] == "LMG450 SIMULATED"
-    assert description.simulated
-    meter.unplug()
+    kept = [description.identity[key] for key in ("range_v", "range_a", "cycle_s")]
+    assert kept == [250, 16, CYCLE_S]
+    with pytest.raises(WattproofError, match="not open"):
+        source.read()
 
 
-def test_torn_bytes_faults_and_silence_on_the_line() -> None:
-    whole = b"".join(line(i) for i in range(3))
-    torn: list[bytes | None] = [whole[i : i + 11] for i in range(0, len(whole), 11)]
-    faults = [b"\x80\xfe;;\r\n", line(4), line(7), line(8, "9.91E+37"), line(9, "9.9E+37")]
-    meter = LmgSimulator([*torn, *faults], pace_s=0.01)
-    source = Lmg450Source(meter.port, cycle_s=0.1)
+@pytest.mark.parametrize(
+    ("driver", "model", "action", "accuracy"),
+    [
+        ("lmg95", "LMG95", "ACTN;COUNT?;SCTC?;CYCR?;P?", (None, None)),
+        ("lmg500", "LMG500", "ACTN;COUNT?;SCTC?;CYCR?;P1?", (None, None)),
+        ("lmg450", "LMG450", "ACTN;COUNT?;SCTC?;CYCR?;P1?", (0.0007, 0.5)),
+    ],
+)
+def test_models_of_the_family(
+    plug: Callable[..., LmgSimulator],
+    driver: str,
+    model: str,
+    action: str,
+    accuracy: tuple[float | None, float | None],
+) -> None:
+    meter = plug(Device(model=model))
+    source = source_of(meter, driver, range_v=250, range_a=5, repeat_power=False)
+    (channel,) = source.open().channels
+    assert (channel.accuracy_reading, channel.accuracy_range_w) == accuracy
+    assert action in meter.device.commands
+    readings = collect(source, healthy(5))
+    source.close()
+    compare(meter.device, readings)
+    assert ("channels" in settings_schema(driver)["properties"]) == (driver != "lmg95")
+
+
+def test_accuracy_of_the_users_data_sheet(plug: Callable[..., LmgSimulator]) -> None:
+    meter = plug(Device(model="LMG95"))
+    own = {"accuracy_reading": 0.0003, "accuracy_range": 0.0002}
+    source = source_of(meter, "lmg95", range_v=250, range_a=5, **own)
+    (channel,) = source.open().channels
+    source.close()
+    assert (channel.accuracy_reading, channel.accuracy_range_w) == (0.0003, 0.25)
+
+
+def test_firmware_without_questions_and_automatic_ranges(
+    plug: Callable[..., LmgSimulator],
+) -> None:
+    meter = plug(Device(knows_queries=False))
+    source = source_of(meter)
     description = source.open()
     assert description.channels[0].accuracy_range_w is None
-    statuses = [r.status for r in collect(source, 11)]
-    assert statuses == [
-        *[Status.OK] * 3,
-        Status.GARBLED,
-        Status.OK,
-        *[Status.MISSING] * 2,
-        Status.OK,
-        Status.NOT_A_NUMBER,
-        Status.OVERRANGE,
-        Status.TIMEOUT,  # nothing for five cycles
-    ]
-    meter.unplug()
-    assert {r.status for r in collect(source, 1)} == {Status.DEVICE_LOST}
-    with pytest.raises(WattproofError, match="is gone"):
-        source.read()
-    source.close()
+    assert description.identity["range_v"] is None
+    compare(meter.device, collect(source, healthy(3)))
     source.close()
 
 
-def test_read_returns_soon_when_nothing_comes() -> None:
-    meter = LmgSimulator([])
-    source = Lmg450Source(meter.port, cycle_s=60.0)
+def test_old_stream_of_a_killed_predecessor(plug: Callable[..., LmgSimulator]) -> None:
+    meter = plug()
+    killed = source_of(meter)
+    killed.open()
+    killed._hang_up()  # type: ignore[attr-defined]  # no CONT OFF: what kill -9 does
+    source = source_of(meter)
     source.open()
-    begin = time.monotonic()
-    assert list(source.read()) == []
-    assert time.monotonic() - begin < 1.0
+    compare(meter.device, collect(source, healthy(5)))
     source.close()
-    meter.unplug()
 
 
-def test_mute_meter_and_missing_port() -> None:
-    meter = LmgSimulator([], mute=True)
-    with pytest.raises(WattproofError, match=r"does not answer '\*idn\?'.*RTS/CTS"):
-        Lmg450Source(meter.port).open()
-    meter.unplug()
-    with pytest.raises(WattproofError, match=r"/nonexistent/tty.*sources\.meter\.port"):
-        Lmg450Source("/nonexistent/tty").open()
+def test_another_sample_rate_is_measured(plug: Callable[..., LmgSimulator]) -> None:
+    """The counter's rate is known from an LMG95; an LMG500 may count faster."""
+    meter = plug(Device(model="LMG500", hz=150_000.0))
+    source = source_of(meter, "lmg500")
+    identity = source.open().channels[0].identity
+    assert identity["clock_hz"] == pytest.approx(150_000, rel=1e-3)
+    readings = collect(source, healthy(20))
+    source.close()
+    assert {r.status for r in readings} == {Status.OK}
+    first, last = readings[0].device_ns, readings[-1].device_ns
+    assert first is not None
+    assert last is not None
+    true_s = (len(readings) - 1) * meter.device.true_cycle_s
+    assert (last - first) / 1e9 == pytest.approx(true_s, rel=1e-3)
 
 
-def test_port_is_not_shared() -> None:
-    meter = LmgSimulator([])
-    first = Lmg450Source(meter.port)
+@pytest.mark.parametrize(
+    ("device", "settings", "words"),
+    [
+        ({"mute": True}, {}, [r"does not answer '*idn?'", "57600 baud", "RTS/CTS", "meter.port"]),
+        ({"scrambled": True}, {}, ["cannot be read", "sources.meter.baud"]),
+        ({"echo": True}, {}, ["repeats every command", "echo off"]),
+        ({"model": "LMG500"}, {}, ["is an LMG500, not an LMG450", "lmg500"]),
+        ({"model": "LMG671"}, {}, ["is an LMG671", "lmg670"]),
+        ({"model": "WT310"}, {}, ["is no LMG", "WT310", "sources.meter.driver"]),
+        ({}, {"range_v": 300}, ["refuses the voltage range 300 V", "-224", "range_v"]),
+        ({}, {"range_a": 3}, ["refuses the current range 3 A", "-224", "range_a"]),
+        ({"cycles_s": (0.1, 60)}, {}, ["refuses a cycle of 0.05 s", "cycle_s"]),
+        ({"channels": 2}, {"channels": [1, 4]}, ["sends nothing", "-113", "[1, 4]"]),
+    ],
+)
+def test_trouble_at_opening_is_one_clear_sentence(
+    plug: Callable[..., LmgSimulator],
+    device: dict[str, Any],
+    settings: dict[str, Any],
+    words: list[str],
+) -> None:
+    meter = plug(Device(**device))
+    with pytest.raises(WattproofError) as caught:
+        source_of(meter, **settings).open()
+    message = str(caught.value)
+    for word in words:
+        assert word in message
+    assert "\n" not in message
+    assert meter.port in message
+
+
+def test_ports_that_cannot_be_opened(plug: Callable[..., LmgSimulator]) -> None:
+    meter = plug()
+    first = source_of(meter)
     first.open()
-    with pytest.raises(WattproofError, match="does not work"):
-        Lmg450Source(meter.port).open()
+    with pytest.raises(WattproofError, match="in use by another program"):
+        source_of(meter).open()
     first.close()
-    meter.unplug()
+    for port, words in (
+        ("/nonexistent/tty", r"no serial port /nonexistent/tty.*sources\.meter\.port"),
+        ("/dev/null", "/dev/null is not a serial port"),
+        ("tcp://127.0.0.1:1", "127.0.0.1:1 cannot be reached.*refuses"),
+        ("tcp://somewhere", "tcp://HOST:PORT"),
+    ):
+        with pytest.raises(WattproofError, match=words):
+            create({"driver": "lmg450", "port": port}, real_endpoints()).open()
+    with pytest.raises(WattproofError, match=r"'auto'.*/dev/ttyUSB0"):
+        create({"driver": "lmg450"}, real_endpoints())
+
+
+def test_line_that_is_too_slow() -> None:
+    settings = {"driver": "lmg450", "port": "x", "baud": 9600, "channels": [1, 2, 3, 4]}
+    with pytest.raises(WattproofError, match=r"9600 baud is too slow.*sources\.meter\.baud"):
+        create({**settings, "cycle_s": 0.05}, real_endpoints())
+    create({**settings, "cycle_s": 0.5}, real_endpoints())
+
+
+# ---------------------------------------------------------------- the stream and its faults
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "row"),
+    [
+        ("stuck", 0, Status.TIMEOUT),
+        ("restart", 0.5, Status.DEVICE_LOST),
+        ("unplug", 1.0, Status.DEVICE_LOST),
+    ],
+)
+def test_stream_behind_a_box_is_mended_and_the_gap_is_counted(
+    plug: Callable[..., LmgSimulator], kind: str, size: float, row: Status
+) -> None:
+    """On a serial port the same is proved by the soak, through the real recorder."""
+    meter = plug(box=True)
+    source = source_of(meter)
+    source.open()
+    readings = collect(source, healthy(3))
+    if kind == "unplug":
+        meter.unplug(size)
+    else:
+        meter.device.plan(kind, size)
+    readings += collect(source, lambda found: any(r.status is row for r in found))
+    readings += collect(source, healthy(8), limit_s=15)
+    source.close()
+    compare(meter.device, readings)
+    stamps = [r.device_ns for r in readings if r.device_ns is not None]
+    assert stamps == sorted(set(stamps))
+    assert meter.device.unexpected == []
+
+
+def test_break_through_a_box_ends_a_stream_that_hears_nothing_else(
+    plug: Callable[..., LmgSimulator],
+) -> None:
+    meter = plug(Device(deaf_until_break=True), box=True)
+    source = source_of(meter)
+    source.open()
+    assert meter.device.commands[0] == "<BREAK>"
+    compare(meter.device, collect(source, healthy(3)))
+    source.close()
+
+
+def test_silence_is_told_while_it_lasts(plug: Callable[..., LmgSimulator]) -> None:
+    meter = plug()
+    source = source_of(meter)
+    source.open()
+    collect(source, healthy(3))
+    meter.device.mute = True
+    meter.device.plan("stuck")
+    found = collect(source, lambda rows: sum(r.status is Status.TIMEOUT for r in rows) >= 2)
+    assert {r.status for r in found if r.value is None} == {Status.TIMEOUT}
+    source.close()
+
+
+def test_another_meter_in_its_place_ends_the_source(plug: Callable[..., LmgSimulator]) -> None:
+    meter = plug()
+    source = source_of(meter)
+    source.open()
+    collect(source, healthy(3))
+    meter.device.serial = "SIM-43"
+    meter.device.plan("stuck")
+    with pytest.raises(WattproofError, match=r"Another meter.*SIM-43.*SIM-42"):
+        collect(source, lambda _: False)
+    source.close()
+
+
+def test_no_descriptor_is_left_open(plug: Callable[..., LmgSimulator]) -> None:
+    meter = plug()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        source = source_of(meter)
+        source.open()
+        source.close()
+    meter.device.mute = True
+    with pytest.raises(WattproofError):
+        source_of(meter).open()
+    assert len(os.listdir("/proc/self/fd")) == before

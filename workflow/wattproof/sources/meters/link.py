@@ -116,7 +116,8 @@ class SerialLink:
     def send_break(self) -> None:
         """See `Link.send_break`; takes `BREAK_S`. What a dead device never took is dropped."""
         try:
-            self._serial.reset_output_buffer()
+            if self._serial.out_waiting:
+                self._serial.reset_output_buffer()
             self._serial.send_break(BREAK_S)
         except TROUBLE as error:
             raise LinkLostError(str(error)) from error
@@ -127,8 +128,8 @@ class SerialLink:
             end = time.monotonic() + GOODBYE_S
             while self._serial.out_waiting and time.monotonic() < end:
                 time.sleep(0.01)
-            # The kernel would wait half a minute for what nobody takes.
-            self._serial.reset_output_buffer()
+            if self._serial.out_waiting:  # the kernel would wait half a minute for it to be taken
+                self._serial.reset_output_buffer()
         with contextlib.suppress(*TROUBLE):
             self._serial.close()
 
