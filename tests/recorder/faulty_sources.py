@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import time
@@ -17,7 +18,8 @@ class Faulty:
 
     ``open``: sleep | error | crash | exit; ``block_at`` / ``block_s``: the n-th read takes so long;
     ``crash_at``, ``lost_at``, ``fail_at``: the n-th read raises, loses the device, has no value;
-    ``burn_s``: each read takes this long.
+    ``hold_at``: the n-th read holds the interpreter's lock for ``block_s``, as a driver's call may;
+    ``spin_at``: it computes without a pause for ``block_s``; ``burn_s``: each read takes this long.
     """
 
     name = "faulty"
@@ -49,6 +51,12 @@ class Faulty:
         self.reads += 1
         if n == self.settings.get("block_at"):
             time.sleep(self.settings["block_s"])
+        if n == self.settings.get("hold_at"):
+            ctypes.PyDLL(None).sleep(int(self.settings["block_s"]))
+        if n == self.settings.get("spin_at"):
+            end = time.monotonic() + self.settings["block_s"]
+            while time.monotonic() < end:
+                pass
         if n == self.settings.get("crash_at"):
             raise RuntimeError("a bug in read")
         if n == self.settings.get("lost_at"):

@@ -1,5 +1,6 @@
 """The registry of sources and meters, and the host source."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,15 +29,17 @@ SETTINGS: dict[str, dict[str, Any]] = {"meter": {"driver": "lmg450"}}
 
 @pytest.mark.parametrize("name", sources.names())
 def test_every_registered_source_can_be_made(name: str) -> None:
-    source = sources.create(name, SETTINGS.get(name, {}), SOMEWHERE)
+    # Code Carbon finds its drivers by itself: never those of a virtual node.
+    endpoints = replace(SOMEWHERE, simulated=name != "codecarbon")
+    source = sources.create(name, SETTINGS.get(name, {}), endpoints)
     assert isinstance(source, Source)
     assert source.name == name
     source.close()  # before open: must be safe
 
 
 def test_names() -> None:
-    assert sources.names() == ["host", "meter", "nvml", "rapl", "smi"]
-    assert meters.names() == ["lmg450"]
+    assert sources.names() == ["codecarbon", "host", "meter", "nvml", "rapl", "smi"]
+    assert "lmg450" in meters.names()
 
 
 @pytest.mark.parametrize(

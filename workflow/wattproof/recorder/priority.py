@@ -12,6 +12,7 @@ import contextlib
 import os
 import resource
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 REAL_TIME = "real-time"
@@ -20,7 +21,8 @@ ORDINARY = "ordinary"
 
 LEVEL = 1
 NICENESS = -10
-SOFT_S = 0.2
+SOFT_S = 0.05
+"""Shorter than the housekeeper's tick, at which a computing reader pauses for a moment."""
 HARD_S = 2.0
 
 
@@ -52,13 +54,17 @@ def step_back() -> None:
             os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
 
 
-def guard() -> None:
+def guard(tell: Callable[[], None]) -> None:
     """Step back when the kernel says that a thread computed too long without a pause.
 
     To be called in the main thread, before `raise_priority`.
+
+    Args:
+        tell: Called after it happened.
     """
 
     def too_long(_number: int, _frame: FrameType | None) -> None:
         step_back()
+        tell()
 
     signal.signal(signal.SIGXCPU, too_long)

@@ -114,6 +114,10 @@ class InfoFile:
     """CPU seconds until the source was ready: imports, finding devices."""
     priority: str = priority.ORDINARY
 
+    def calm_down(self) -> None:
+        """Note that the high priority was taken back."""
+        self.priority = f"{priority.ORDINARY}: it computed for over {priority.SOFT_S:g} s"
+
     def write(self) -> None:
         """Write the file so that it is there whole or not at all."""
         about = None if self.description is None else description_to_dict(self.description)
@@ -220,7 +224,7 @@ def main(path: str) -> int:
     info = InfoFile(spec)
     keeper = _Housekeeper(stop, info)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    priority.guard()
+    priority.guard(info.calm_down)
     signal.signal(signal.SIGTERM, lambda _number, _frame: keeper.stop_source())
     keeper.start()
     try:

@@ -12,6 +12,8 @@ from wattproof.errors import WattproofError
 from wattproof.sources.base import Channel, Description, Every, Pacing, Reading, Status
 from wattproof.sources.endpoints import Endpoints
 
+MEMORY_PERIOD_S = 0.25
+"""Memory is context, and asking for it costs more than the load does."""
 FREQUENCY_PERIOD_S = 1.0
 """The kernel asks each core for its frequency: too dear for every read on a large node."""
 
@@ -30,6 +32,7 @@ class HostSource:
     def __init__(self, psutil: Any, period_s: float = 0.25) -> None:
         self._psutil = psutil
         self.period_s = period_s
+        self._memory_due = Every(MEMORY_PERIOD_S, period_s / 2)
         self._frequency_due = Every(FREQUENCY_PERIOD_S, period_s / 2)
         self._has_frequency = False
 
@@ -54,7 +57,10 @@ class HostSource:
         load = "mean over all CPUs since the previous read"
         channels = [
             channel("cpu.load", "%", "load", load, averaging_s=self.period_s),
-            channel("memory.used", "bytes", "memory", "total less available to programs"),
+            channel(
+                *("memory.used", "bytes", "memory", "total less available to programs"),
+                period_s=max(self.period_s, MEMORY_PERIOD_S),
+            ),
         ]
         if self._has_frequency:
             period_s = max(self.period_s, FREQUENCY_PERIOD_S)
@@ -63,9 +69,12 @@ class HostSource:
         return Description(identity, tuple(channels), simulated=False)
 
     def read(self) -> Sequence[Reading]:
-        """Read load and memory, and the frequency when it is due."""
-        readings = [self._read("cpu.load", self._load), self._read("memory.used", self._memory)]
-        if self._has_frequency and self._frequency_due.due(time.monotonic_ns()):
+        """Read the load, and memory and frequency when they are due."""
+        readings = [self._read("cpu.load", self._load)]
+        now = time.monotonic_ns()
+        if self._memory_due.due(now):
+            readings.append(self._read("memory.used", self._memory))
+        if self._has_frequency and self._frequency_due.due(now):
             readings.append(self._read("cpu.frequency", self._frequency))
         return readings
 
