@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,7 +97,7 @@ def _record(
         return room.FAILED
     # From here on the command's exit code is the only one that counts.
     path = recorded.folder.path
-    later = f"raw data is kept; 'wattproof record --seal {path}' makes the tables"
+    later = f"raw data is kept, and 'wattproof record --seal {path}' makes the tables"
     try:
         with _interruptible():
             from wattproof.measure.seal import seal as make
@@ -106,7 +107,17 @@ def _record(
         _note(f"interrupted; {later}")
     except WattproofError as error:
         _note(f"{error} The {later}.")
+    except Exception as error:  # noqa: BLE001 - a defect of ours is not the command's
+        _note(f"making the tables failed ({_defect(path, error)}); the {later}, once it is mended.")
     return recorded.exit_code
+
+
+def _defect(path: Path, error: Exception) -> str:
+    """Keep the traceback beside the raw data; return what to say of it."""
+    log = path / "raw" / "defect.log"
+    with contextlib.suppress(OSError):
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return f"{type(error).__name__}; please report {log}"
 
 
 @contextlib.contextmanager

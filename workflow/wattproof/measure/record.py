@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import wattproof
-from wattproof.doctor import ENERGY_SOURCES, Settings, machine
+from wattproof.doctor import ENERGY_SOURCES, Grade, Settings, diagnose, machine
 from wattproof.errors import WattproofError
 from wattproof.measure import command as commands
 from wattproof.measure import inside
@@ -122,35 +122,57 @@ def _run(
     with contextlib.closing(marks):
         recorder.start()
         cpu_s = _cpu_s()
+        care = _Care(recorder.check, say)
         try:
             started = started_sources(folder.raw)
-            _check_required(options.require, folder.raw, started)
+            _check_required(options.require, settings, started)
             _announce(started, options, say)
             before_s, after_s = _pads(started, settings.sources)
             cut = bool(signals.ending)
-            cut = cut or _idle(options.idle_s, marks, signals, recorder, say, "before")
-            cut = cut or signals.sleep(before_s, recorder.check)
+            cut = cut or _idle(options.idle_s, marks, signals, care, say, "before")
+            cut = cut or signals.sleep(before_s, care)
             if not cut:
-                ended = _command(options, folder, about, marks, signals, recorder)
+                ended = _command(options, folder, about, marks, signals, care)
                 # One more Ctrl-C ends what follows at once.
-                cut = options.idle_s > 0 and signals.sleep(SETTLE_S, recorder.check)
-                cut = cut or _idle(options.idle_s, marks, signals, recorder, say, "after")
-                cut = cut or signals.sleep(after_s, recorder.check)
+                cut = options.idle_s > 0 and signals.sleep(SETTLE_S, care)
+                cut = cut or _idle(options.idle_s, marks, signals, care, say, "after")
+                cut = cut or signals.sleep(after_s, care)
         finally:
-            recorder.stop()
+            care.of(recorder.stop)
     about["ended"] = {"own_cpu_s": _cpu_s() - cpu_s}
     if ended is None:
-        number = int(signals.ending[0])
         write_json(folder.about, about)
         say(f"stopped by {signals.ending[0].name} before the command was started")
-        return 128 + number
+        return 128 + int(signals.ending[0])
     about["ended"] |= {
         "exit_code": ended.exit_code,
         "signal": ended.signal,
         "cpu_s": ended.cpu_s,
     }
-    write_json(folder.about, about)
+    care.of(lambda: write_json(folder.about, about))
     return ended.exit_code
+
+
+class _Care:
+    """Does what must not disturb the command, whatever goes wrong: the first trouble is told."""
+
+    def __init__(self, tick: Callable[[], None], say: Say) -> None:
+        self._tick = tick
+        self._say = say
+        self._told = False
+
+    def __call__(self) -> None:
+        self.of(self._tick)
+
+    def of(self, action: Callable[[], Any]) -> None:
+        """Do something; trouble is told once and does not spread."""
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - the command runs on, whatever it is
+            if not self._told:
+                self._told = True
+                kind = "" if isinstance(error, WattproofError) else f"{type(error).__name__}: "
+                self._say(f"measuring is disturbed, the command is not: {kind}{error}")
 
 
 def _command(
@@ -159,7 +181,7 @@ def _command(
     about: Mapping[str, Any],
     marks: MarkWriter,
     signals: Signals,
-    recorder: Recorder,
+    care: _Care,
 ) -> commands.Ended:
     name = about["name"]
     environment = {
@@ -169,22 +191,21 @@ def _command(
     }
     marks.mark("run_begin", name)
     process = commands.start(options.command, environment)
-    try:
-        return commands.wait(process, signals, recorder.check)
-    finally:
-        marks.mark("run_end", name)
+    ended = commands.wait(process, signals, care)
+    care.of(lambda: marks.mark("run_end", name))
+    return ended
 
 
 def _idle(
-    seconds: float, marks: MarkWriter, signals: Signals, recorder: Recorder, say: Say, when: str
+    seconds: float, marks: MarkWriter, signals: Signals, care: _Care, say: Say, when: str
 ) -> bool:
     """Record idle; returns whether it was cut short."""
     if seconds <= 0:
         return False
     say(f"measuring idle {when} the command for {seconds:g} s")
-    marks.mark("load_begin", None, "idle")
-    cut = signals.sleep(seconds, recorder.check)
-    marks.mark("load_end", None, "idle")
+    care.of(lambda: marks.mark("load_begin", None, "idle"))
+    cut = signals.sleep(seconds, care)
+    care.of(lambda: marks.mark("load_end", None, "idle"))
     return cut
 
 
@@ -243,21 +264,16 @@ def started_sources(raw: Path) -> list[str]:
     return list(found)
 
 
-def reason_of(raw: Path, source: str) -> str:
-    """Return why a source did not start, as its process said it."""
-    for path in sorted((raw / "streams").glob(f"{source}*.json")):
-        outcome = str(json.loads(path.read_text(encoding="utf-8")).get("health", {})["outcome"])
-        if outcome.startswith(("failed", "not offered", "hung")):
-            return outcome.partition(": ")[2] or outcome
-    return "it gave no reason"
-
-
-def _check_required(require: Sequence[str], raw: Path, started: Sequence[str]) -> None:
+def _check_required(require: Sequence[str], settings: Settings, started: Sequence[str]) -> None:
     for name in require:
-        if name not in started:
-            raise WattproofError(
-                f"Source '{name}' is required and did not start: {reason_of(raw, name)}"
-            )
+        if name in started:
+            continue
+        found = diagnose([name], settings).get(name, [])
+        bad = [finding for finding in found if finding.grade is Grade.MISSING]
+        why = f"{bad[0].sentence} {bad[0].remedy}" if bad else "it gave no reason."
+        raise WattproofError(
+            f"Source '{name}' is required and did not start, so the command was not: {why.strip()}"
+        )
 
 
 def _announce(started: Sequence[str], options: Options, say: Say) -> None:
@@ -274,4 +290,4 @@ def _remove(folder: Folder, options: Options) -> None:
         folder.path.rmdir()
     if options.out is None:
         with contextlib.suppress(OSError):
-            folder.path.parent.rmdir()
+            folder.path.parent.rmdir()  # only if no other record is there
