@@ -2,7 +2,7 @@
 
 ``keep`` writes it (``wattproof meter``) and ``show`` describes it. A recording whose meter has the
 driver ``archive`` is framed by ``sliced``; what records without a campaign uses ``split``,
-``check`` and ``fetch``.
+``check`` and ``slice_for``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wattproof.archive.choice import deciding, split
     from wattproof.archive.contents import show
     from wattproof.archive.cut import Instant, Span, fetch
-    from wattproof.archive.hook import check, complete, sliced
+    from wattproof.archive.hook import check, complete, slice_for, sliced
     from wattproof.archive.keeper import Keeping, keep
 
 _HOMES = {
@@ -26,6 +26,7 @@ _HOMES = {
     "fetch": "cut",
     "keep": "keeper",
     "show": "contents",
+    "slice_for": "hook",
     "sliced": "hook",
     "split": "choice",
 }
@@ -40,6 +41,7 @@ __all__ = [
     "fetch",
     "keep",
     "show",
+    "slice_for",
     "sliced",
     "split",
 ]

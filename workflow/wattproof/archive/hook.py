@@ -112,40 +112,63 @@ def complete(
         WattproofError: If the archive does not cover a session and `partly` is false.
     """
     for session in sessions:
-        streams = session / "streams"
-        if not (session / "session.json").exists() or (streams / "meter.arrows").exists():
-            continue
-        span = span_of(session)
-        try:
-            cut.fetch(streams, settings, span, progress, check_stop, partly)
-        except WattproofError as error:
-            if not partly:
-                raise
-            progress(str(error))
-            streams.mkdir(parents=True, exist_ok=True)
-            cut.write_record(streams, "meter", {}, {"outcome": f"failed: {error}"})
+        if (session / "session.json").exists():
+            about = json.loads((session / "session.json").read_text(encoding="utf-8"))
+            slice_for(session, about, settings, partly, progress, check_stop)
 
 
-def span_of(session: Path) -> cut.Span:
+def slice_for(
+    raw: Path,
+    about: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    partly: bool,
+    progress: Callable[[str], None],
+    check_stop: Callable[[], None] = lambda: None,
+) -> None:
+    """Give one folder of raw data its slice of the archive, unless it has one.
+
+    Args:
+        raw: Folder with ``streams/`` in it, and ``marks.jsonl`` if there are marks.
+        about: Its begin on both clocks and its host's boot: mono_ns, wall_ns, boot_id.
+        settings: Settings of the driver ``archive``.
+        partly: Go on with what there is if the archive is not there or has too little.
+        progress: Called with one line for people.
+        check_stop: Called now and then while waiting; raises to give up.
+
+    Raises:
+        WattproofError: If the archive does not cover it and `partly` is false.
+    """
+    streams = raw / "streams"
+    if (streams / "meter.arrows").exists():
+        return
+    try:
+        cut.fetch(streams, settings, span_of(raw, about), progress, check_stop, partly)
+    except WattproofError as error:
+        if not partly:
+            raise
+        progress(str(error))
+        streams.mkdir(parents=True, exist_ok=True)
+        cut.write_record(streams, "meter", {}, {"outcome": f"failed: {error}"})
+
+
+def span_of(raw: Path, about: Mapping[str, Any]) -> cut.Span:
     """Return begin and end of a session; one that was killed ends with its last reading or mark."""
-    about = json.loads((session / "session.json").read_text(encoding="utf-8"))
     begin = cut.Instant(about["mono_ns"], about["wall_ns"])
-    ends = [begin, *_instants(session)]
-    end = max(ends, key=lambda instant: instant.mono_ns)
+    end = max((begin, *_instants(raw)), key=lambda instant: instant.mono_ns)
     return cut.Span(begin, end, about.get("boot_id", ""))
 
 
-def _instants(session: Path) -> Iterator[cut.Instant]:
+def _instants(raw: Path) -> Iterator[cut.Instant]:
     with contextlib.suppress(FileNotFoundError):
-        told = json.loads((session / END_FILE).read_text(encoding="utf-8"))
+        told = json.loads((raw / END_FILE).read_text(encoding="utf-8"))
         yield cut.Instant(told["mono_ns"], told["wall_ns"])
         return
     with contextlib.suppress(FileNotFoundError):
-        for line in (session / "marks.jsonl").read_text(encoding="utf-8").splitlines():
+        for line in (raw / "marks.jsonl").read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):  # a torn last line
                 mark = json.loads(line)
                 yield cut.Instant(mark["mono_ns"], mark["wall_ns"])
-    for path in sorted((session / "streams").glob("*.arrows")):
+    for path in sorted((raw / "streams").glob("*.arrows")):
         rows, _, _ = read_stream(path)
         if rows.num_rows:
             last = rows.slice(rows.num_rows - 1).to_pylist()[0]
