@@ -43,6 +43,11 @@ less than the distance of two samples: it hides none."""
 LATE = 1.5
 """A distance of more than so many periods between two samples means that some are missing."""
 
+MIXED_NS = 10 * 10**9
+"""So long after a step, no ring holds samples from before it."""
+SILENCE_NS = 10**9
+"""A ring that gives nothing new for longer than this has failed."""
+
 _US = 1000
 
 
@@ -58,7 +63,14 @@ class _Ring:
     drained_ns: int = 0
     """Monotonic instant of the latest drain that worked."""
     offset_ns: int = 0
-    """Wall clock less monotonic clock, then."""
+    """Wall clock less monotonic clock by which the driver stamped that sample."""
+    mixed_until_ns: int = 0
+    """Until then, the ring holds samples from before and after a step of the wall clock."""
+
+    def step_us(self, offset_ns: int) -> int:
+        """Return by how much the wall clock was set since the latest sample; 0 if it was not."""
+        step_ns = offset_ns - self.offset_ns if self.drained_ns else 0
+        return step_ns // _US if abs(step_ns) > STEP_NS else 0
 
 
 class RingSource:
@@ -159,41 +171,47 @@ class RingSource:
     def _drain(self, ring: _Ring) -> list[Reading]:
         start = time.monotonic_ns()
         offset_ns = wall_offset_ns()
-        step_ns = offset_ns - ring.offset_ns if ring.drained_ns else 0
-        stepped = abs(step_ns) > STEP_NS
+        step_us = ring.step_us(offset_ns)
+        if step_us or not ring.drained_ns:  # at the start, the clock may have just been set
+            ring.mixed_until_ns = start + MIXED_NS
+        mixed = start < ring.mixed_until_ns
         try:
-            value_type, samples = self._ask(ring, 0 if stepped else ring.last_us)
+            value_type, samples = self._ask(ring, 0 if mixed else ring.last_us)
         except self._nvml.NVMLError as error:
-            if error.value == NOT_FOUND and start - ring.drained_ns < 10**9:
-                return []
+            if error.value == NOT_FOUND:
+                return self._nothing(ring, start)
             status = status_of(error.value)
             return [Reading(ring.name, None, status, None, start, time.monotonic_ns())]
         end = time.monotonic_ns()
         stamps = [int(sample.timeStamp) for sample in samples]
-        fresh = _fresh(stamps, ring.last_us, stepped)
+        fresh = _fresh(stamps, ring.last_us, mixed, crossing=bool(step_us))
         if not fresh:
-            if start - ring.drained_ns < 10**9:
-                return []
-            return [Reading(ring.name, None, Status.MISSING, None, start, end)]
+            return self._nothing(ring, start)
         values = [watts(samples[i].sampleValue, value_type) for i in fresh]
         raw_us = [stamps[i] for i in fresh]
-        step_us = step_ns // _US if stepped else 0
         shown_us = _on_present_clock(raw_us, ring, step_us)
         readings: list[Reading] = []
         before = ring.last_us + step_us if ring.last_us else shown_us[0]
         patience = (end - ring.drained_ns) // _US // ring.period_us + 1
         for stamp, (value, status) in zip(shown_us, values, strict=True):
-            lost = _lost(before, stamp, ring.period_us, patience if ring.last_us else 0)
+            lost = _lost(before, stamp, ring.period_us, patience)
             for i in range(1, lost + 1):
                 device_ns = (before + (stamp - before) * i // (lost + 1)) * _US
                 readings.append(Reading(ring.name, None, Status.MISSING, device_ns, start, end))
             readings.append(Reading(ring.name, value, status, stamp * _US, start, end))
             before = stamp
         ring.last_us, ring.drained_ns = raw_us[-1], end
-        if not stepped or shown_us[-1] == raw_us[-1]:
+        if shown_us[-1] == raw_us[-1]:
             # Else the newest sample is from before the step: the step is still to be crossed.
             ring.offset_ns = offset_ns
         return readings
+
+    @staticmethod
+    def _nothing(ring: _Ring, start_ns: int) -> list[Reading]:
+        """Return nothing new, or that nothing came for too long."""
+        if start_ns - ring.drained_ns < SILENCE_NS:
+            return []
+        return [Reading(ring.name, None, Status.MISSING, None, start_ns, time.monotonic_ns())]
 
     def _ask(self, ring: _Ring, last_us: int) -> tuple[int, list[Any]]:
         get = self._nvml.nvmlDeviceGetSamples
@@ -207,14 +225,21 @@ class RingSource:
         return found
 
 
-def _fresh(stamps: Sequence[int], last_us: int, stepped: bool) -> range:
-    """Return the positions of new samples: those behind the last one that was taken."""
-    if stepped:
-        # Stamps are not in order across the step, positions are. A stamp that comes again after a
-        # step back stands behind the one that was taken.
-        at = stamps.index(last_us) if last_us in stamps else -1
-    else:
+def _fresh(stamps: Sequence[int], last_us: int, mixed: bool, crossing: bool) -> range:
+    """Return the positions of new samples: those behind the last one that was taken.
+
+    Args:
+        stamps: As the driver gave them, in the order of its ring.
+        last_us: Stamp of the last sample that was taken.
+        mixed: The ring holds samples from before and after a step of the wall clock: stamps are
+            not in order, and may come again, but positions are.
+        crossing: The last sample that was taken is from before the step.
+    """
+    if not mixed:
         at = max((i for i, stamp in enumerate(stamps) if stamp <= last_us), default=-1)
+    else:
+        same = [i for i, stamp in enumerate(stamps) if stamp == last_us]
+        at = -1 if not same else same[0 if crossing else -1]
     return range(at + 1, len(stamps))
 
 
