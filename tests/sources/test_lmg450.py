@@ -306,6 +306,24 @@ def test_silence_is_told_while_it_lasts(plug: Callable[..., LmgSimulator]) -> No
     source.close()
 
 
+def test_a_long_outage_comes_in_portions(
+    plug: Callable[..., LmgSimulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lmg, "MOST_ROWS", 4)
+    meter = plug()
+    source = source_of(meter, line_end="lf")
+    source.open()
+    readings = collect(source, healthy(3))
+    meter.device.plan("pause", 11)
+    while not any(r.status is Status.MISSING for r in readings):
+        portion = source.read()
+        assert len(portion) <= 4
+        readings += portion
+    readings += collect(source, healthy(5))
+    source.close()
+    compare(meter.device, readings)
+
+
 def test_another_meter_in_its_place_ends_the_source(plug: Callable[..., LmgSimulator]) -> None:
     meter = plug()
     source = source_of(meter)

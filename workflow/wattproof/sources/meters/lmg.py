@@ -34,6 +34,8 @@ RECONNECT_S = 1.0
 FIRST_LINES = 3
 LONG_CYCLE_S = 1.0
 """At opening so many lines are waited for, unless the cycle is longer than this."""
+MOST_ROWS = 5000
+"""A day's outage is nearly a million lost cycles: they are handed over in portions."""
 RATE_TOLERANCE = 0.005
 """A sample counter further from its nominal rate is that of another model."""
 
@@ -96,7 +98,9 @@ class LmgSource:
         """
         if self._decoder is None:
             raise WattproofError(f"The meter at {self._dialect.where} is not open.")
-        if self._mending is not None:
+        if len(self._rows) >= MOST_ROWS:
+            pass
+        elif self._mending is not None:
             self._go_on_mending()
         elif self._lines is not None:
             try:
@@ -104,7 +108,7 @@ class LmgSource:
                 self._watch()
             except LinkLostError:
                 self._break_off(Status.DEVICE_LOST)
-        rows, self._rows = self._rows, []
+        rows, self._rows = self._rows[:MOST_ROWS], self._rows[MOST_ROWS:]
         if rows:
             self._told_ns = time.monotonic_ns()
         return rows

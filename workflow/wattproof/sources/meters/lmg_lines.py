@@ -246,7 +246,7 @@ class Decoder:
         assert self._last is not None
         # A line that came damaged has its row already.
         missing = max(0, cycles - 1 - self._damaged)
-        rows = [self._row(Status.MISSING, now_ns) for _ in range(missing)]
+        rows = [self._row(Status.MISSING, now_ns)] * missing
         elapsed_s = (now_ns - self._last_ns) / 1e9
         ticks = self._ticks + ticks_between(self._last, line, self._clock, elapsed_s)
         return [*rows, self._accept(line, ticks, now_ns)]
