@@ -33,7 +33,7 @@ def series(sealed: dict[str, pa.Table], name: str) -> pa.Table:
 @pytest.mark.parametrize(
     "seconds",
     [
-        15.0,
+        8.0,
         pytest.param(600.0, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
 )

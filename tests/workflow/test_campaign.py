@@ -55,7 +55,8 @@ def test_all_sources_sampled_and_all_runs_trained(campaign: Campaign) -> None:
     for recording in RECORDINGS:
         folder = campaign.results / "recordings" / recording
         health = tables.read_frame(folder / "health.parquet", "health").set_index("source")
-        assert set(health.index) == {"nvml", "smi", "rapl", "host", "meter"}
+        lanes = {"nvml", "nvml@counter", "nvml@ring"}
+        assert set(health.index) == {*lanes, "smi", "rapl", "host", "meter"}
         assert (health["outcome"] == "ok").all(), health["outcome"]
         assert (health["taken"] > health["failed"]).all()
         runs = tables.read_frame(folder / "runs.parquet", "runs")
