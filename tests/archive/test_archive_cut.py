@@ -48,11 +48,19 @@ class TwoHosts:
     Args:
         ahead_s: The measurement host's wall clock is ahead by this much.
         clock: "device": the meter stamps its readings itself; "host": it does not.
-        drift_ppm: Of the measurement host's monotonic clock.
+        drift_ppm: Of both clocks of the measurement host.
+        boot: Boot of the measurement host.
+        set_by_s: Its wall clock is set by this much after two thirds of the recording.
     """
 
     def __init__(
-        self, folder: Path, ahead_s: float, clock: str, drift_ppm: float = 0.0, boot: str = THERE
+        self,
+        folder: Path,
+        ahead_s: float,
+        clock: str,
+        drift_ppm: float = 0.0,
+        boot: str = THERE,
+        set_by_s: float = 0.0,
     ) -> None:
         rng = np.random.default_rng(4)
         load = np.concatenate(
@@ -97,7 +105,8 @@ class TwoHosts:
         mono = 9_000_000_000 + since + np.rint(since * drift_ppm * 1e-6).astype(np.int64)
         if boot == HERE:
             mono = arrived
-        wall = arrived + WALL_NS + round(ahead_s * 1e9)
+        wall = mono - mono[0] + arrived[0] + WALL_NS + round(ahead_s * 1e9)
+        wall[len(wall) * 2 // 3 :] += round(set_by_s * 1e9)
         self.there_ns = mono
         found: list[Row] = []
         for at, (m, w, device, value) in enumerate(zip(mono, wall, stamps, watts, strict=True)):
@@ -177,6 +186,17 @@ def test_a_meter_without_stamps_is_stamped_by_the_measurement_host(
     inside = np.array([row in hosts.measured for row in kept])
     # Readings arrive 45 ms after their cycle on average, which a level cannot tell from an offset.
     assert np.median(np.abs(found[inside] - hosts.true_mono_ns)) < 0.05e9
+
+
+def test_wall_clock_that_was_set_there_does_no_harm(tmp_path: Path) -> None:
+    hosts = TwoHosts(tmp_path, 0.5, "host", set_by_s=1.5)
+    sealed = hosts.fetch()
+    mine = meter_rows(sealed)
+    steps = np.diff(mine["end_ns"].to_numpy(np.int64))
+    assert steps.max() < 0.7e9  # late lines, but no jump by 1.5 s
+    assert (np.diff(mine["device_ns"].to_numpy(np.int64)) == steps).all()
+    row = hosts.align(sealed)
+    assert row["accepted"], row["reason"]
 
 
 def test_offset_beyond_the_search_is_refused_and_a_rough_value_mends_it(tmp_path: Path) -> None:

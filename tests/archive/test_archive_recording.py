@@ -108,7 +108,7 @@ def test_recording_takes_its_slice_and_needs_the_archive_no_more(tmp_path: Path)
 
 
 def test_campaign_excerpt_of_the_document_is_complete_and_valid() -> None:
-    written = yaml.safe_load(block("yaml"))
+    written = yaml.safe_load(block("yaml"))["sources"]["meter"]
     complete = validate(written, meters.settings_schema("archive"), "archive.md", "sources.meter")
     assert complete == written  # every key is shown, with its default
     assert set(complete) == set(meters.settings_schema("archive")["properties"])

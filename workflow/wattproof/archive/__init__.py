@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wattproof.archive.choice import deciding, split
     from wattproof.archive.contents import show
-    from wattproof.archive.cut import Instant, Span, fetch
+    from wattproof.archive.cut import fetch
     from wattproof.archive.hook import check, complete, slice_for, sliced
     from wattproof.archive.keeper import Keeping, keep
+    from wattproof.archive.moving import Instant, Span
 
 _HOMES = {
-    "Instant": "cut",
+    "Instant": "moving",
     "Keeping": "keeper",
-    "Span": "cut",
+    "Span": "moving",
     "check": "hook",
     "complete": "hook",
     "deciding": "choice",

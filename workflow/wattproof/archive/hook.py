@@ -17,6 +17,8 @@ from typing import Any
 
 from wattproof.archive import cut, index, totals
 from wattproof.archive.choice import split
+from wattproof.archive.moving import Instant, Span
+from wattproof.archive.newest import Newest
 from wattproof.errors import WattproofError
 from wattproof.recorder import read_stream
 from wattproof.units import NS_PER_S
@@ -32,7 +34,7 @@ def check(settings: Mapping[str, Any]) -> None:
     """
     archive = Path(settings["folder"])
     index.require(archive)
-    newest = cut.Newest(archive).wall_ns()
+    newest = Newest(archive).wall_ns()
     allowed_s = settings["wait_s"] + settings["margin_s"] + abs(settings["offset_s"])
     if newest is None or time.time_ns() - newest > allowed_s * NS_PER_S:
         what = "is empty" if newest is None else f"ends at {totals.utc(newest)}"
@@ -151,25 +153,25 @@ def slice_for(
         cut.write_record(streams, "meter", {}, {"outcome": f"failed: {error}"})
 
 
-def span_of(raw: Path, about: Mapping[str, Any]) -> cut.Span:
+def span_of(raw: Path, about: Mapping[str, Any]) -> Span:
     """Return begin and end of a session; one that was killed ends with its last reading or mark."""
-    begin = cut.Instant(about["mono_ns"], about["wall_ns"])
+    begin = Instant(about["mono_ns"], about["wall_ns"])
     end = max((begin, *_instants(raw)), key=lambda instant: instant.mono_ns)
-    return cut.Span(begin, end, about.get("boot_id", ""))
+    return Span(begin, end, about.get("boot_id", ""))
 
 
-def _instants(raw: Path) -> Iterator[cut.Instant]:
+def _instants(raw: Path) -> Iterator[Instant]:
     with contextlib.suppress(FileNotFoundError):
         told = json.loads((raw / END_FILE).read_text(encoding="utf-8"))
-        yield cut.Instant(told["mono_ns"], told["wall_ns"])
+        yield Instant(told["mono_ns"], told["wall_ns"])
         return
     with contextlib.suppress(FileNotFoundError):
         for line in (raw / "marks.jsonl").read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):  # a torn last line
                 mark = json.loads(line)
-                yield cut.Instant(mark["mono_ns"], mark["wall_ns"])
+                yield Instant(mark["mono_ns"], mark["wall_ns"])
     for path in sorted((raw / "streams").glob("*.arrows")):
         rows, _, _ = read_stream(path)
         if rows.num_rows:
             last = rows.slice(rows.num_rows - 1).to_pylist()[0]
-            yield cut.Instant(last["end_ns"], last["wall_ns"])
+            yield Instant(last["end_ns"], last["wall_ns"])

@@ -8,10 +8,7 @@ it goes. It holds nothing in memory but a line for each file.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
-import os
 import re
 import shutil
 import signal
@@ -21,10 +18,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 from wattproof.archive import index, totals
 from wattproof.archive.index import KILLED, LIVE, Entry
+from wattproof.archive.lock import exclusive
 from wattproof.archive.tail import Account
 from wattproof.errors import WattproofError
 from wattproof.recorder import Recorder
@@ -73,47 +71,8 @@ def keep(keeping: Keeping, progress: Progress) -> None:
         WattproofError: If the meter does not start, the folder cannot be written, or another
             process writes there.
     """
-    with _exclusive(keeping.folder), _stoppable() as stop:
+    with exclusive(keeping.folder), _stoppable() as stop:
         _Keeper(keeping, progress).run(stop)
-
-
-@contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    try:
-        index.parts(folder).mkdir(parents=True, exist_ok=True)
-        handle = (folder / "lock").open("a+", encoding="utf-8")
-    except OSError as error:
-        raise WattproofError(
-            f"The archive {folder} cannot be written ({error.strerror}); give a folder of yours on "
-            "a disk with room."
-        ) from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise WattproofError(
-                    f"The archive {folder} cannot be locked ({error.strerror}); give a folder on a "
-                    "local disk of this machine."
-                ) from error
-            raise WattproofError(
-                f"Another `wattproof meter` ({_holder(handle)}) writes the archive {folder}; stop "
-                "it, or give another folder."
-            ) from error
-        with contextlib.suppress(OSError):  # a full disk; the lock holds all the same
-            handle.truncate(0)
-            handle.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-            handle.flush()
-        yield
-
-
-def _holder(handle: IO[str]) -> str:
-    handle.seek(0)
-    try:
-        told = json.loads(handle.read())
-        return f"process {told['pid']} on {told['host']}"
-    except (ValueError, KeyError, TypeError):
-        return "an unknown process"
 
 
 @contextlib.contextmanager
