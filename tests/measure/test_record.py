@@ -227,7 +227,9 @@ def test_killed_ourselves_the_command_goes_on_and_the_record_is_sealed_later(
     tmp_path: Path,
 ) -> None:
     code = (
-        "import time, os; print(os.getpid(), flush=True); time.sleep(2.5); open('done', 'w').close()"
+        "import os, time; print(os.getpid(), flush=True)\n"
+        "while not os.path.exists('enough'): time.sleep(0.05)\n"
+        "open('done', 'w')"
     )
     with running(tmp_path, "--out", "killed", "--", sys.executable, "-c", code) as process:
         assert process.stdout is not None
@@ -239,6 +241,7 @@ def test_killed_ourselves_the_command_goes_on_and_the_record_is_sealed_later(
         process.send_signal(signal.SIGKILL)
         process.wait()
     os.kill(command, 0)  # it is there
+    (tmp_path / "enough").touch()
     end = time.monotonic() + 30
     while not (tmp_path / "done").exists() and time.monotonic() < end:
         time.sleep(0.1)
@@ -248,7 +251,7 @@ def test_killed_ourselves_the_command_goes_on_and_the_record_is_sealed_later(
     told = summary(tmp_path / "killed")
     assert not told["complete"]
     assert told["exit_code"] is None
-    assert 0.5 <= told["duration_s"] <= 2.5
+    assert told["duration_s"] > 0.5
     assert "ended before the command" in sealed.stderr
     assert len(tables.read_frame(tmp_path / "killed" / "samples.parquet", "samples")) >= 2
 

@@ -61,7 +61,7 @@ def record(
             raise typer.BadParameter("--seal runs no command; leave the command away.")
         from wattproof.measure.seal import seal as make
 
-        _show(make(seal), as_json, quiet)
+        _show(make(seal, _note), as_json, quiet)
         return
     if not command:
         raise typer.BadParameter("name a command: wattproof record -- COMMAND ARGS…")
@@ -102,7 +102,7 @@ def _record(
         with _interruptible():
             from wattproof.measure.seal import seal as make
 
-            _show(make(path), as_json, quiet)
+            _show(make(path, _note), as_json, quiet)
     except KeyboardInterrupt:
         _note(f"interrupted; {later}")
     except WattproofError as error:
@@ -147,12 +147,12 @@ def _show(summary: dict[str, Any], as_json: Path | None, quiet: bool) -> None:
 
 
 def _note(text: str) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, AttributeError):  # AttributeError: stderr is closed (2>&-)
         note(text)
 
 
 def _write(text: str) -> None:
     # The terminal may be gone (SIGHUP); what was measured is on disk.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, AttributeError):
         sys.stderr.write(text)
         sys.stderr.flush()

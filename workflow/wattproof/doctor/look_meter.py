@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wattproof import archive
 from wattproof.doctor.findings import Finding, limited, missing, ok
 from wattproof.errors import WattproofError
 from wattproof.sources import create, real_endpoints
@@ -80,8 +81,21 @@ def _port_findings() -> list[Finding]:
     return found
 
 
+def _archived(settings: Mapping[str, Any]) -> Finding:
+    folder = settings.get("folder")
+    facts: dict[str, Any] = {"settings": dict(settings)}
+    try:
+        archive.check(settings)
+    except WattproofError as error:
+        return missing("meter", "configured", f"Wall meter (archive): {error}", facts=facts)
+    text = f"Wall meter: its archive {folder} is there and being written."
+    return ok("meter", "configured", text, facts=facts)
+
+
 def _configured(settings: Mapping[str, Any], seconds: float) -> Finding:
     driver = settings.get("driver")
+    if driver == "archive":
+        return _archived(settings)
     source = None
     try:
         source = create("meter", settings, real_endpoints())

@@ -157,7 +157,7 @@ def _make(path: Path) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file so that it is there whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 

@@ -16,6 +16,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from wattproof.errors import WattproofError
 from wattproof.training.marks import MarkWriter
 
 MARKS = "WATTPROOF_MARKS"
@@ -39,11 +40,9 @@ def mark(
     path = os.environ.get(MARKS)
     if not path:
         return
-    writer = MarkWriter(path)
-    try:
-        writer.mark(kind, os.environ.get(RUN_ID), name, epoch, None, **metrics)
-    finally:
-        writer.close()
+    # A mark that cannot be written (a full disk) must not end a training; it is missed later.
+    with contextlib.suppress(OSError, WattproofError), contextlib.closing(MarkWriter(path)) as file:
+        file.mark(kind, os.environ.get(RUN_ID), name, epoch, None, **metrics)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import wattproof
+from wattproof import archive
 from wattproof.doctor import ENERGY_SOURCES, Grade, Settings, diagnose, machine
 from wattproof.errors import WattproofError
 from wattproof.measure import command as commands
@@ -114,9 +115,10 @@ def _run(
     options: Options, folder: Folder, about: dict[str, Any], signals: Signals, say: Say
 ) -> int:
     settings = options.settings
-    recorder = Recorder(
-        folder.raw, settings.sources, {"kind": "real", "dir": None}, settings.on_missing
-    )
+    live, archived = archive.split(settings.sources)
+    if archived is not None and (settings.on_missing == "stop" or "meter" in options.require):
+        archive.check(archived)
+    recorder = Recorder(folder.raw, live, {"kind": "real", "dir": None}, settings.on_missing)
     marks = MarkWriter(folder.marks)
     ended: commands.Ended | None = None
     with contextlib.closing(marks):
@@ -125,7 +127,8 @@ def _run(
         care = _Care(recorder.check, say)
         try:
             started = started_sources(folder.raw)
-            _check_required(options.require, settings, started)
+            required = [name for name in options.require if name in live]
+            _check_required(required, settings, started)
             _announce(started, options, say)
             before_s, after_s = _pads(started, settings.sources)
             cut = bool(signals.ending)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wattproof import archive
 from wattproof.doctor import ENERGY_SOURCES, Finding, Settings, diagnose
 from wattproof.measure.folder import Folder, cannot_write, read_about, write_json
 from wattproof.measure.record import started_sources
 
 
-def seal(path: Path) -> dict[str, Any]:
+def seal(path: Path, progress: Callable[[str], None] = lambda _text: None) -> dict[str, Any]:
     """Make tables and summary of a record.
 
     Args:
         path: Folder of the record.
+        progress: Called with one line for people, if a meter's archive must be waited for.
 
     Returns:
         The summary.
@@ -29,6 +31,10 @@ def seal(path: Path) -> dict[str, Any]:
     about = {**read_about(folder), "path": str(path)}
     try:
         with folder.locked():
+            _, archived = archive.split(about["sources"])
+            if archived is not None:
+                partly = about["on_missing"] == "continue"
+                archive.slice_for(folder.raw, about, archived, partly, progress)
             found = analysis.analyse(folder, about)
             analysis.write(folder, about, found)
             content = summary.summarise(about, found, _findings(folder, about))

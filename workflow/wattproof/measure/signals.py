@@ -69,7 +69,7 @@ class Signals:
         if number in ENDING:
             self.ending.append(number)
         if self._pid is not None and not by_terminal:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self._pid, number)
 
     def wait(self, seconds: float) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 from wattproof import quality
 from wattproof.doctor.findings import percent
 from wattproof.measure.analysis import CLOCK_BY_ARRIVAL
-from wattproof.measure.summary import kind_of
+from wattproof.measure.energies import kind_of
 
 FLAGS = {
     CLOCK_BY_ARRIVAL: "The meter's clock could not be matched with the load; its values were "
-    "placed by when they arrived, good to about 0.1 s.",
+    "placed by when they arrived (good to 0.1 s; from another machine's archive, to 1 s).",
 }
 NOT_KNOWN = "unknown"
 MANY = 3
@@ -258,6 +258,10 @@ def _source_table(sources: Sequence[Mapping[str, Any]]) -> list[str]:
     remarks = []
     for item in sources:
         if not item["taken"]:
+            source, _, lane = str(item["source"]).partition("@")
+            others = any(s["taken"] and str(s["source"]).startswith(source) for s in sources)
+            if lane and others:  # a whole source that is missing is told elsewhere
+                remarks.append(f"  {item['source']}: {item['outcome']}")
             continue
         gap = item["longest_gap_s"]
         rows.append(
