@@ -21,6 +21,8 @@ class Sensor:
     low_w: float = 75.0
     high_w: float = 600.0
     quantum_w: float = 0.001
+    seen_s: float | None = None
+    """An average over updates that each see only so much of their period."""
 
 
 def play(blocks: list[Block], jitter_s: float = 0.002, seed: int = 0) -> tuple[Wave, list[Span]]:
@@ -59,7 +61,14 @@ def lagged(wave: Wave, t: np.ndarray, tau: float) -> np.ndarray:
 
 def values(sensor: Sensor, wave: Wave, ticks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Values of the updates whose windows end at `ticks`."""
-    if sensor.averaging == "lag":
+    if sensor.seen_s is not None:
+        shape = np.zeros(len(ticks))
+        count = round(sensor.window_s / sensor.update_s)
+        for earlier in range(count):
+            end = ticks - earlier * sensor.update_s
+            shape += integral(wave, end) - integral(wave, end - sensor.seen_s)
+        shape /= count * sensor.seen_s
+    elif sensor.averaging == "lag":
         shape = lagged(wave, ticks, sensor.window_s)
     elif sensor.window_s == 0:
         shape = wave.at(ticks)

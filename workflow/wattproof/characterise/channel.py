@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from wattproof.characterise import response
-from wattproof.characterise.response import BlockFit, Fit, Problem
+from wattproof.characterise.response import BlockFit, Explained, Fit, Problem
 from wattproof.characterise.updates import (
     Polls,
     Refusal,
@@ -28,7 +28,7 @@ POINT = 0.1
 """A window that is shorter than this share of the update period, and maybe nothing, is a point."""
 
 DELAY_EDGE_S = 0.01
-"""A delay so near to the end of what is searched is not believed."""
+"""A delay so near to an end of what is searched is not believed."""
 DOUBTFUL_SCATTER = 0.05
 """From this share of the contrast on, scatter is named as the reason of a refusal."""
 
@@ -114,7 +114,8 @@ def characterise_channel(
     if series.kind == "energy":
         updates = increments(updates)
     try:
-        return _respond(sensor, updates, wave, spans, edge_u_s)
+        earliest_s = 0.0 if series.stamp_s is None else response.DELAY_S[0] + DELAY_EDGE_S
+        return _respond(sensor, updates, wave, spans, edge_u_s, earliest_s)
     except Refusal as refusal:
         refused = _sentence("Only the update period can be told", refusal)
         return Finding(replace(sensor, refused=refused), updates)
@@ -151,10 +152,12 @@ def _respond(
     wave: Wave,
     spans: Sequence[Span],
     edge_u_s: float,
+    earliest_s: float,
 ) -> Finding:
     if len(updates.t_s) < 3 * response.STARTS:
         raise Refusal(f"there are only {len(updates.t_s)} updates")
-    problem, fit, other, use = _fitted(updates, wave)
+    best, other, use = _fitted(updates, wave)
+    problem, fit = best.problem, best.fit
     window, delay = response.intervals(problem, fit)
     blocks = _blocks(updates, use, problem, spans, fit)
     excess_window = response.birge(
@@ -163,12 +166,11 @@ def _respond(
     excess_delay = response.birge(
         [b.delay_s for b in blocks], [b.delay_u_s for b in blocks], fit.delay_s
     )
-    window_u_s = window.u * excess_window
-    delay_fit_u_s = delay.u * excess_delay
+    window_u_s = float(np.hypot(window.u, best.window_u_s)) * excess_window
+    delay_fit_u_s = float(np.hypot(delay.u, best.delay_u_s)) * excess_delay
     delay_u_s = float(np.sqrt(delay_fit_u_s**2 + updates.phase_u_s**2 + edge_u_s**2))
 
-    floor = problem.count * (response.FLOOR * fit.contrast_w) ** 2
-    margin = problem.count * float(np.log((other.misfit + floor) / (fit.misfit + floor)))
+    margin = response.evidence(problem, fit, other)
     point = window.low <= 0 and window.high + window.u < POINT * updates.period_s
     clear = margin >= response.SHAPE_MARGIN * excess_window**2
     refused: list[str] = []
@@ -206,11 +208,15 @@ def _respond(
     elif not clear and not point and fit.window_s > MAX_DELAY_U_S:
         delay_s = None
         refused.append("so the delay cannot be told from the window")
-    elif not (
-        response.DELAY_S[0] + DELAY_EDGE_S < fit.delay_s < response.DELAY_S[1] - DELAY_EDGE_S
-    ):
+    elif fit.delay_s > response.DELAY_S[1] - DELAY_EDGE_S:
         delay_s = None
         refused.append(f"the delay of {fit.delay_s:.3g} s is at the end of what is searched")
+    elif fit.delay_s < earliest_s - 3 * delay_u_s:
+        delay_s = None
+        refused.append(
+            f"the values would follow the load {-fit.delay_s * 1e3:.3g} ms before it switched: its "
+            "instants are wrong, or the sensor is of another kind than is known here"
+        )
     else:
         uncertainty["delay_s"] = delay_u_s
     if refused and fit.scatter_w > DOUBTFUL_SCATTER * fit.contrast_w:
@@ -236,21 +242,20 @@ def _respond(
     return Finding(sensor, updates, fit, problem.wave, problem.centre_s, blocks, tuple(remarks))
 
 
-def _fitted(updates: Updates, wave: Wave) -> tuple[Problem, Fit, Fit, np.ndarray]:
-    """Return the best fit with its problem, the best of the other shape, and what counted."""
+def _fitted(updates: Updates, wave: Wave) -> tuple[Explained, Fit, np.ndarray]:
+    """Return the best fit, the best of the other shape, and which updates counted."""
     use = np.ones(len(updates.t_s), dtype=bool)
     for attempt in range(2):
         problem = Problem(updates, wave, use)
-        found: list[tuple[Problem, Fit]] = []
+        found: list[Explained] = []
         for shape in response.SHAPES:
             plain = response.search(problem, shape)
             better = response.part_time(problem, plain, updates.period_s)
-            found.append(better or (problem, plain))
-        found.sort(key=lambda one: one[1].misfit)
-        (problem, fit), (_, other) = found
-        response.check_moved(problem, fit)
+            found.append(better or Explained(problem, plain))
+        best, other = sorted(found, key=lambda one: one.fit.misfit)
+        response.check_moved(best.problem, best.fit)
         if attempt == 0:
-            use = response.without_outliers(updates, problem, fit)
+            use = response.without_outliers(updates, best.problem, best.fit)
             lost = 1 - float(use.mean())
             if lost > response.MAX_OUTLIERS:
                 raise Refusal(
@@ -259,7 +264,7 @@ def _fitted(updates: Updates, wave: Wave) -> tuple[Problem, Fit, Fit, np.ndarray
                 )
             if lost == 0:
                 break
-    return problem, fit, other, use
+    return best, other.fit, use
 
 
 def _blocks(

@@ -62,7 +62,8 @@ def _stretch(axis: Any, run: Run, finding: Finding) -> None:
     axis.set_title(f"{sensor.channel}: {', '.join(parts)}, {sensor.averaging}", fontsize=8)
     axis.set_ylabel("W")
     axis.set_xlabel("s", fontsize=8)
-    axis.legend(fontsize=7, loc="upper right")
+    axis.set_ylim(top=fit.low_w + 1.35 * fit.contrast_w)
+    axis.legend(fontsize=7, loc="upper right", ncols=3)
 
 
 def _steps(axis: Any, run: Run, finding: Finding) -> None:

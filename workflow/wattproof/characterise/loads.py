@@ -28,7 +28,8 @@ Edge = tuple[int, bool]
 READY_S = 120.0
 """CUDA, its libraries and the first product may take this long to be ready."""
 ANSWER_S = 5.0
-STOP_S = 5.0
+STOP_S = 2.0
+"""Time to end by itself; then the program is terminated, then killed."""
 HIGH, LOW, READY = "high", "low", "ready"
 CUDA_EDGE_U_S = 0.003
 """Standard uncertainty of an edge of the CUDA load: power rises and falls within some ms of it."""

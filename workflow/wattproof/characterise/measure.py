@@ -92,6 +92,14 @@ def find_gpu(nvml: Any | None, word: str | None) -> Target:
             "NVML's Python module is not installed: pip install nvidia-ml-py, then there is a "
             "sensor to characterise (or try --node virtual)."
         )
+    try:
+        nvml.nvmlInit()
+        nvml.nvmlShutdown()
+    except nvml.NVMLError as error:
+        raise WattproofError(
+            f"There is no GPU sensor to characterise: NVML does not work here ({error}); check "
+            "that 'nvidia-smi' works, or try '--node virtual'."
+        ) from error
     driver = Driver(nvml)
     try:
         gpus = driver.open()

@@ -33,7 +33,8 @@ SIGNIFICANT = 30.0
 PART_TIME_FROM = 1.5
 """Averages over more update periods than this may be averages of part-time updates."""
 PART_TIME_SHARES = (0.05, 0.1, 0.17, 0.25, 0.35, 0.5, 0.7, 0.85)
-PART_TIME_POINTS = 600
+PART_TIME_POINTS = 400
+SHARE_STEP = 0.02
 MAX_SCATTER = 0.35
 """Largest scatter around the fit, as a share of the contrast."""
 BLOCK_FLOOR = 0.01
@@ -56,6 +57,7 @@ class Fit:
         contrast_w: Rise from low to high.
         drift_w_per_s: Slow change of the level.
         scatter_w: Standard deviation around the fit.
+        excess: So many residuals in a row go together: that many updates count as one.
     """
 
     averaging: str
@@ -66,6 +68,12 @@ class Fit:
     contrast_w: float
     drift_w_per_s: float
     scatter_w: float
+    excess: float
+
+    @property
+    def variance(self) -> float:
+        """Variance of an update around the fit, as if the residuals were independent, W²."""
+        return self.excess * self.scatter_w**2 + (FLOOR * self.contrast_w) ** 2
 
     def values(self, wave: Wave, t_s: F64Array, centre_s: float) -> F64Array:
         """Return what the model shows at these updates."""
@@ -117,9 +125,12 @@ class Problem:
         """Return the same with at most so many updates, evenly taken, for coarse searches."""
         if self.count <= points:
             return self
-        use = np.unique(np.linspace(0, self.count - 1, points).astype(np.int64))
-        nothing = np.zeros(self.count)
-        return Problem(Updates(self.t_s, self.value, 0.0, 0.0, 0.0, nothing), self.wave, use)
+        return self.seen_by(self.wave, np.linspace(0, self.count - 1, points).astype(np.int64))
+
+    def seen_by(self, wave: Wave, use: np.ndarray | None = None) -> Problem:
+        """Return the same updates (or some of them) against another wave."""
+        alone = Updates(self.t_s, self.value, 0.0, 0.0, 0.0, np.zeros(self.count))
+        return Problem(alone, wave, use)
 
     def solved(self, averaging: str, window_s: float, delay_s: float) -> Fit:
         """Return the fit with its levels."""
@@ -129,9 +140,9 @@ class Problem:
         residual = self.value - columns @ np.array([low, contrast, drift])
         misfit = float(residual @ residual)
         scatter = float(np.sqrt(misfit / max(self.count - 5, 1)))
-        return Fit(
-            averaging, window_s, delay_s, misfit, float(low), float(contrast), float(drift), scatter
-        )
+        levels = float(low), float(contrast), float(drift)
+        excess = _excess(residual)
+        return Fit(averaging, window_s, delay_s, misfit, *levels, scatter, excess)
 
     def best(self, averaging: str, starts: Sequence[tuple[float, float]]) -> tuple[float, float]:
         """Return window and delay of the least misfit, searched from several starts."""
@@ -160,6 +171,21 @@ class Problem:
         return float(np.exp(chosen.x[0])), float(chosen.x[1])
 
 
+def _excess(residual: F64Array) -> float:
+    """Return the sum of the autocorrelation up to where it vanishes; at least 1.
+
+    Residuals of an average of 10 updates go together 10 at a time, whoever made them.
+    """
+    size = 1 << (2 * len(residual) - 1).bit_length()
+    spectrum = np.abs(np.fft.rfft(residual, size)) ** 2
+    correlation = np.fft.irfft(spectrum)[: max(len(residual) // 4, 1)]
+    if correlation[0] <= 0:
+        return 1.0
+    correlation = correlation / correlation[0]
+    ends = np.flatnonzero(correlation <= 0.05)
+    return float(max(1.0, 2 * correlation[: ends[0] if len(ends) else None].sum() - 1))
+
+
 def search(problem: Problem, averaging: str) -> Fit:
     """Return the best fit of one shape over all windows and delays."""
     coarse = problem.thinned(GRID_POINTS)
@@ -178,7 +204,24 @@ def search(problem: Problem, averaging: str) -> Fit:
     return problem.solved(averaging, *problem.best(averaging, starts))
 
 
-def part_time(problem: Problem, fit: Fit, period_s: float) -> tuple[Problem, Fit] | None:
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A fit, what it was fitted to, and what the wave that it assumes leaves open.
+
+    Attributes:
+        problem: The updates, and the load as the sensor sees it.
+        fit: The fit.
+        window_u_s: Standard uncertainty of the window by the share of the time that is seen.
+        delay_u_s: Likewise of the delay.
+    """
+
+    problem: Problem
+    fit: Fit
+    window_u_s: float = 0.0
+    delay_u_s: float = 0.0
+
+
+def part_time(problem: Problem, fit: Fit, period_s: float) -> Explained | None:
     """Explain a long average by updates that see only a part of their period; None if no better.
 
     An average over such updates weighs the load's edges by whether they fell into a window. Fitted
@@ -191,32 +234,54 @@ def part_time(problem: Problem, fit: Fit, period_s: float) -> tuple[Problem, Fit
     """
     if fit.window_s < PART_TIME_FROM * period_s:
         return None
-    updates = Updates(problem.t_s, problem.value, 0.0, 0.0, 0.0, np.zeros(problem.count))
     wave = problem.wave
+    around = period_s * (round(fit.window_s / period_s) + np.arange(-2, 3))
+    windows = [fit.window_s, *around[around >= period_s].tolist()]
+    delays = np.arange(max(fit.delay_s - period_s, DELAY_S[0]), fit.delay_s + period_s, 0.006)
 
-    def tried(share: float) -> tuple[float, Problem, Fit]:
+    def tried(share: float, start: Fit | None = None) -> Explained:
         seen_s = share * period_s
-        other = PartTimeWave(wave.t_s, wave.level, period_s=period_s, seen_s=seen_s)
-        seeing = Problem(updates, other)
-        start = (fit.window_s, fit.delay_s + (period_s - seen_s) / 2)
-        window_s, delay_s = seeing.thinned(PART_TIME_POINTS).best(fit.averaging, [start])
-        found = seeing.solved(fit.averaging, window_s, delay_s)
-        return found.misfit, seeing, found
+        seeing = problem.seen_by(PartTimeWave(wave.t_s, wave.level, period_s, seen_s))
+        if start is None:
+            coarse = seeing.thinned(PART_TIME_POINTS)
+            grid = [(w, d) for w in windows for d in delays.tolist()]
+            near = min(grid, key=lambda one: coarse.misfit(fit.averaging, *one))
+        else:
+            near = (start.window_s, start.delay_s)
+        window_s, delay_s = seeing.best(fit.averaging, [near])
+        return Explained(seeing, seeing.solved(fit.averaging, window_s, delay_s))
 
     shares = list(PART_TIME_SHARES)
     results = [tried(share) for share in shares]
-    at = min(range(len(shares)), key=lambda i: results[i][0])
-    low, high = shares[max(at - 1, 0)], shares[min(at + 1, len(shares) - 1)]
+    at = min(range(len(shares)), key=lambda i: results[i].fit.misfit)
+    best, share = results[at], shares[at]
+    if evidence(problem, best.fit, fit) <= SHAPE_MARGIN:
+        return None
     finer = optimize.minimize_scalar(
-        lambda share: tried(share)[0],
-        bounds=(low, high),
+        lambda x: tried(x, best.fit).fit.misfit,
+        bounds=(shares[max(at - 1, 0)], shares[min(at + 1, len(shares) - 1)]),
         method="bounded",
-        options={"xatol": 0.004, "maxiter": 12},
+        options={"xatol": 0.002, "maxiter": 16},
     )
-    misfit, seeing, found = min((tried(float(finer.x)), results[at]), key=lambda one: one[0])
-    floor = problem.count * (FLOOR * fit.contrast_w) ** 2
-    gain = problem.count * float(np.log((fit.misfit + floor) / (misfit + floor)))
-    return (seeing, found) if gain > SHAPE_MARGIN else None
+    if finer.fun < best.fit.misfit:
+        share = float(finer.x)
+        best = tried(share, best.fit)
+    low, high = (tried(share + step, best.fit).fit for step in (-SHARE_STEP, SHARE_STEP))
+    bend = max(low.misfit + high.misfit - 2 * best.fit.misfit, 1e-12) / 2
+    # The misfit may rise by one variance: so many steps of the share.
+    steps = min(float(np.sqrt(best.fit.variance / bend)), 1 / SHARE_STEP)
+    return replace(
+        best,
+        window_u_s=steps * abs(high.window_s - low.window_s) / 2,
+        delay_u_s=steps * abs(high.delay_s - low.delay_s) / 2,
+    )
+
+
+def evidence(problem: Problem, better: Fit, worse: Fit) -> float:
+    """Return N·ln(misfit of the worse / misfit of the better), for independent residuals."""
+    floor = problem.count * (FLOOR * better.contrast_w) ** 2
+    ratio = (worse.misfit + floor) / (better.misfit + floor)
+    return float(problem.count / better.excess * np.log(ratio))
 
 
 def without_outliers(updates: Updates, problem: Problem, fit: Fit) -> np.ndarray:
@@ -258,9 +323,8 @@ def intervals(problem: Problem, fit: Fit) -> tuple[Interval, Interval]:
     The other parameter is free meanwhile. (No derivatives: the misfit has kinks, and for a window
     that is short against the spacing of the updates it is flat in places.)
     """
-    variance = fit.scatter_w**2 + (FLOOR * fit.contrast_w) ** 2
     base = problem.misfit(fit.averaging, fit.window_s, fit.delay_s)
-    target = base + variance
+    target = base + fit.variance
     half = 0.5 * fit.window_s if fit.averaging == "boxcar" else fit.window_s
 
     def by_window(window_s: float) -> float:
@@ -323,7 +387,7 @@ def block_fit(name: str, problem: Problem, fit: Fit, centre_s: float) -> BlockFi
         return float(residual @ residual)
 
     found = optimize.minimize(cost, np.zeros(2), method="Nelder-Mead", options={"maxfev": 120})
-    variance = fit.scatter_w**2 + (FLOOR * fit.contrast_w) ** 2
+    variance = fit.variance
     right, down = np.eye(2)
     x = found.x
     diagonal = [cost(x + side) + cost(x - side) - 2 * found.fun for side in (right, down)]
@@ -363,7 +427,7 @@ def check_moved(problem: Problem, fit: Fit) -> None:
     ratio = problem.total / max(fit.misfit, 1e-300)
     if problem.total == 0:
         raise Refusal("the value never changed")
-    if problem.count * np.log(ratio) < SIGNIFICANT:
+    if problem.count / fit.excess * np.log(ratio) < SIGNIFICANT:
         raise Refusal(
             "the load does not move the power by more than its own scatter of "
             f"{np.sqrt(problem.total / problem.count):.2g} W"

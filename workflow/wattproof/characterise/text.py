@@ -15,8 +15,8 @@ def milliseconds(value_s: float | None, u_s: float | None) -> str:
     if value_s is None:
         return "?"
     value, u = value_s * 1e3, (u_s or 0.0) * 1e3
-    digits = 0 if u >= 2 else 1 if u >= 0.2 else 2
-    return f"{value:.{digits}f} ± {u:.{max(digits, 1)}f} ms"
+    digits = 0 if u >= 2 else 1 if u >= 0.2 else 2 if u >= 0.02 else 3
+    return f"{value:.{digits}f} ± {u:.{digits}f} ms"
 
 
 def _row(sensor: SensorDescription) -> tuple[str, ...]:

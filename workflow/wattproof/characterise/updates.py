@@ -82,6 +82,14 @@ def _changes(polls: Polls) -> tuple[F64Array, F64Array]:
     return low[sharp], high[sharp]
 
 
+def _without_glitches(polls: Polls) -> Polls:
+    """Leave out single reads between two equal ones: garbled, since an update lasts for more."""
+    value = polls.value
+    lone = np.zeros(len(value), dtype=bool)
+    lone[1:-1] = (value[1:-1] != value[:-2]) & (value[:-2] == value[2:])
+    return Polls(polls.start_s[~lone], polls.end_s[~lone], value[~lone])
+
+
 def _coherence(t_s: F64Array) -> tuple[F64Array, F64Array]:
     """Frequencies, and the length of the mean phasor of these instants at each."""
     bins = np.floor((t_s - t_s[0]) / BIN_S).astype(np.int64)
@@ -150,6 +158,7 @@ def from_polls(polls: Polls) -> Updates:
             f"{changing:.0%} of the reads, {spacing * 1e3:.1f} ms apart, bring a new value: the "
             "sensor updates faster than it was read"
         )
+    polls = _without_glitches(polls)
     low, high = _changes(polls)
     if len(low) < MIN_CHANGES:
         raise Refusal(f"the value changed only {len(low)} times, {MIN_CHANGES} are needed")

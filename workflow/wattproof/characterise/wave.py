@@ -5,7 +5,8 @@ All instants are seconds from one common anchor (float64 is good to nanoseconds 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,12 @@ class Wave:
 
     t_s: F64Array
     level: F64Array
-    _area: F64Array = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def _area(self) -> F64Array:
+        """Integral of the level up to each edge."""
         steps = np.diff(self.t_s) * self.level[:-1]
-        object.__setattr__(self, "_area", np.concatenate(([0.0], np.cumsum(steps))))
+        return np.concatenate(([0.0], np.cumsum(steps)))
 
     def at(self, t_s: F64Array) -> F64Array:
         """Return the level at these instants."""

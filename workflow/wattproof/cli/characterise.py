@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from wattproof.cli.text import note, say
-from wattproof.errors import WattproofError
+from wattproof.errors import WattproofError, did_you_mean
 
 MIN_S, MAX_S = 15.0, 3600.0
 
@@ -35,7 +35,6 @@ def characterise(
 ) -> None:
     """Find update period, window, delay and averaging of a GPU's power sensors."""
     from wattproof.characterise import store
-    from wattproof.errors import did_you_mean
 
     if not MIN_S <= seconds <= MAX_S:
         raise WattproofError(
@@ -43,6 +42,10 @@ def characterise(
         )
     if node not in ("real", "virtual"):
         raise WattproofError(f"Option --node: '{node}'.{did_you_mean(node, ['real', 'virtual'])}")
+    if node == "virtual" and load != "auto":
+        raise WattproofError(
+            "Option --load: the virtual node has a load of its own; leave --load out."
+        )
     store.check_file(out, node == "virtual")
     if figure is not None and not figure.absolute().parent.is_dir():
         raise WattproofError(f"Option --figure: the folder of {figure} is not there.")
