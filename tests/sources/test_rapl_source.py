@@ -60,6 +60,43 @@ def test_each_domain_once_without_parts_and_mirrors(tree: Path) -> None:
     assert description.simulated
 
 
+def test_mmio_stands_in_where_it_is_all_there_is(tmp_path: Path) -> None:
+    domain(tmp_path, "intel-rapl-mmio:0", "package-0", 5_000_000)
+    domain(tmp_path, "intel-rapl-mmio:0/intel-rapl-mmio:0:0", "dram", 1_000_000)
+    source = RaplSource(tmp_path)
+    source.open()
+    values = {r.channel: r.value for r in source.read()}
+    source.close()
+    assert values == {"cpu0.package": 5.0, "cpu0.dram": 1.0}
+
+
+@pytest.mark.parametrize("names", [("package-0-die-0", "package-0-die-1"), ("package-0",) * 2])
+def test_dies_that_mirror_their_package_count_once(tmp_path: Path, names: tuple[str, str]) -> None:
+    """Case R9 on multi-die CPUs: names are not unique, the counter is one."""
+    for number, name in enumerate(names):
+        domain(tmp_path, f"intel-rapl:{number}", name, 7_000_000_000 + number * 4000)
+    domain(tmp_path, "intel-rapl:2", "package-1", 7_000_000_000)  # another socket stays
+    source = RaplSource(tmp_path)
+    channels = source.open().channels
+    source.close()
+    assert [(c.name, c.device) for c in channels] == [
+        ("cpu0.package", names[0]),
+        ("cpu1.package", "package-1"),
+    ]
+
+
+@pytest.mark.parametrize("names", [("package-0-die-0", "package-0-die-1"), ("package-0",) * 2])
+def test_dies_with_counters_of_their_own_all_count(tmp_path: Path, names: tuple[str, str]) -> None:
+    for number, name in enumerate(names):
+        domain(tmp_path, f"intel-rapl:{number}", name, 7_000_000_000 + number * 9_000_000)
+    source = RaplSource(tmp_path)
+    channels = source.open().channels
+    values = [r.value for r in source.read()]
+    source.close()
+    assert values == [7000.0, 7009.0]
+    assert len({c.device for c in channels}) == 2
+
+
 def test_counter_is_read_as_it_stands_over_a_wrap(tree: Path) -> None:
     """Case R3 is undone later, from the raw values: new = 50 J after old = range - 50 J."""
     counter = tree / "intel-rapl:0" / "energy_uj"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattproof.errors import WattproofError
-from wattproof.sources import smi
+from wattproof.sources import smi, smi_tool
 from wattproof.sources.base import Interruptible, Pacing, Reading, Status
 from wattproof.sources.smi_xml import parse_report, parse_value
 
@@ -61,6 +61,11 @@ class Tool:
         self.output.write_text(text)
 
 
+@pytest.fixture(autouse=True)
+def all_gpus_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
 @pytest.fixture
 def tool(tmp_path: Path) -> Tool:
     made = Tool(tmp_path)
@@ -89,7 +94,9 @@ def test_every_shape_of_the_xml(tool: Tool, variant: str) -> None:
     assert power.identity["tag"].endswith("/" + VARIANTS[variant][2])
     assert power.identity["energy_rule"] == "mean"
     assert power.identity["limit_w"] == 700.0
-    assert (power.period_s, power.averaging_s, power.device) == (0.1, 1.0, "GPU-0")
+    # "instant" averages over a window that is not known of this board; the others over 1 s.
+    averaging_s = 0.0 if variant == "instant only" else 1.0
+    assert (power.period_s, power.averaging_s, power.device) == (0.1, averaging_s, "GPU-0")
     assert description.simulated
     assert source.pacing is Pacing.PAUSE
 
@@ -102,6 +109,9 @@ def test_every_shape_of_the_xml(tool: Tool, variant: str) -> None:
         ("[Not Supported]", Status.NOT_SUPPORTED),
         ("ERR!", Status.ERROR),
         ("[Unknown Error]", Status.ERROR),
+        ("[GPU is lost]", Status.DEVICE_LOST),
+        ("[Insufficient Permissions]", Status.NO_PERMISSION),
+        ("0.00 W", Status.MISSING),  # no board draws nothing
         ("", Status.GARBLED),
         ("12.3.4 W", Status.GARBLED),
         ("-5.00 W", Status.GARBLED),
@@ -152,6 +162,11 @@ def test_gpu_that_vanishes_is_lost(tool: Tool) -> None:
     ("code", "status"),
     [
         ("sys.exit(9)", Status.ERROR),
+        ("sys.exit(15)", Status.DEVICE_LOST),  # exit codes are NVML's
+        (
+            "print('Unable to determine the device handle for GPU0: GPU is lost.')",
+            Status.DEVICE_LOST,
+        ),
         ("print('Failed to initialize NVML: Driver/library version mismatch')", Status.GARBLED),
         ("sys.stdout.write(open(sys.argv[1]).read()[:300])", Status.GARBLED),
         ("time.sleep(60)", Status.TIMEOUT),
@@ -163,7 +178,7 @@ def test_failed_calls(
     source = spawn(tool)
     source.open()
     tool.does(code)
-    monkeypatch.setattr(smi, "CALL_LIMIT_S", 0.5)
+    monkeypatch.setattr(smi_tool, "CALL_LIMIT_S", 0.5)
     readings = source.read()
     assert len(readings) == 4
     assert {(r.value, r.status) for r in readings} == {(None, status)}
@@ -227,7 +242,7 @@ def test_loop_reads_lines_and_reports_its_end(tool: Tool) -> None:
 
 def test_loop_that_falls_silent_times_out(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     tool.does(LOOP.replace("{end}", "time.sleep(60)"))
-    monkeypatch.setattr(smi, "CALL_LIMIT_S", 1.0)
+    monkeypatch.setattr(smi_tool, "CALL_LIMIT_S", 1.0)
     source = smi.SmiLoopSource(tool.command, 0.02, True)
     source.open()
     seen: list[Status] = []
@@ -239,6 +254,43 @@ def test_loop_that_falls_silent_times_out(tool: Tool, monkeypatch: pytest.Monkey
     source.close()
     assert Status.TIMEOUT in seen
     assert time.monotonic() - begin < 5.0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "draw", "averaging_s"),
+    [
+        ("Hopper", "NVIDIA H100 80GB HBM3", "power_draw", 1.0),
+        ("Ampere", "NVIDIA A100-SXM4-80GB", "power_draw", 0.025),
+        ("Volta", "Tesla V100", "power_draw", 0.010),
+        ("Hopper", "NVIDIA H100 80GB HBM3", "instant_power_draw", 0.025),
+        ("Ampere", "NVIDIA A100-SXM4-80GB", "average_power_draw", 1.0),
+    ],
+)
+def test_averaging_by_tag_and_generation(
+    tool: Tool, architecture: str, name: str, draw: str, averaging_s: float
+) -> None:
+    text = xml("100 W").replace("power_draw", draw).replace("SIMULATED GPU", name)
+    tool.says(
+        text.replace("<uuid>", f"<product_architecture>{architecture}</product_architecture><uuid>")
+    )
+    assert spawn(tool).open().channels[0].averaging_s == averaging_s
+
+
+def test_a_tag_with_a_number_comes_first(tool: Tool) -> None:
+    """Boards without an average print N/A there, and the number under another tag."""
+    tool.says(xml("N/A", variant="570"))
+    source = spawn(tool)
+    assert source.open().channels[0].identity["tag"].endswith("instant_power_draw")
+    assert source.read()[0].value == 1.0
+
+
+def test_slots_are_those_of_nvml(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    source = spawn(tool)
+    devices = {c.name: c.device for c in source.open().channels}
+    assert (devices["gpu0.power"], devices["gpu1.power"]) == ("GPU-1", "GPU-0")
+    values = {r.channel: r.value for r in source.read()}
+    assert (values["gpu0.power"], values["gpu1.power"]) == (67.0, 123.45)
 
 
 def test_not_a_report() -> None:

@@ -1,8 +1,9 @@
 """RAPL energy counters through Linux' powercap tree: packages and their DRAM.
 
 Facts: kernel documentation of powercap; measurement.md section 6. Values are the counters as
-read; wraps are undone by `wattproof.energy`. Core and uncore lie inside the package and are left
-out, and so are the ``intel-rapl-mmio`` mirrors: either would count energy twice (case R9).
+read; wraps are undone by `wattproof.energy`. What would count energy twice is left out (case R9):
+core and uncore, which lie inside the package; the ``intel-rapl-mmio`` mirrors, unless there is
+nothing else; ``psys``, which contains the packages; dies that show their package's counter again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from wattproof.sources.base import Channel, Description, Pacing, Reading, Status
 from wattproof.sources.endpoints import Endpoints
 from wattproof.units import uj_to_j
 
-_DOMAIN = re.compile(r"intel-rapl:(\d+)(?::(\d+))?")
+_DRIVERS = ("intel-rapl", "intel-rapl-mmio")
+"""The same counters by two ways; AMD's are shown by the first one as well."""
+_DIE = re.compile(r"(package-\d+)(-die-\d+)?")
+MIRROR_READS = 3
+MIRROR_PAUSE_S = 0.005
+MIRROR_J = 1.0
+"""Counters that never lie further apart are one: in 1 J, a package draws for milliseconds."""
 _STATUS = {
     errno.EACCES: Status.NO_PERMISSION,
     errno.EPERM: Status.NO_PERMISSION,
@@ -52,23 +59,68 @@ def find_domains(root: Path) -> list[Domain]:
 
     The kernel shows sub-domains twice, inside their package and flat in the root.
     """
+    for driver in _DRIVERS:
+        found = _domains(root, driver)
+        if found:
+            return found
+    return []
+
+
+def _domains(root: Path, driver: str) -> list[Domain]:
+    pattern = re.compile(rf"{driver}:(\d+)(?::(\d+))?")
     folders: dict[tuple[int, int], Path] = {}
-    for folder in (*root.glob("intel-rapl:*"), *root.glob("intel-rapl:*/intel-rapl:*")):
-        match = _DOMAIN.fullmatch(folder.name)
+    for folder in (*root.glob(f"{driver}:*"), *root.glob(f"{driver}:*/{driver}:*")):
+        match = pattern.fullmatch(folder.name)
         if match is not None:
             key = (int(match[1]), -1 if match[2] is None else int(match[2]))
             folders.setdefault(key, folder)
     names = {key: _line(folder / "name") for key, folder in folders.items()}
     packages = sorted(n for (n, sub), name in names.items() if sub < 0 and "package" in name)
+    packages = _without_mirrors(packages, {n: (names[n, -1], folders[n, -1]) for n in packages})
     found = []
     for position, number in enumerate(packages):
         package = names[number, -1]
+        if sum(names[other, -1] == package for other in packages) > 1:
+            package = f"{package} ({folders[number, -1].name})"
         found.append(Domain(f"cpu{position}.package", folders[number, -1], package))
         for (parent, sub), name in sorted(names.items()):
             if parent == number and sub >= 0 and name == "dram":
                 folder = folders[parent, sub]
                 found.append(Domain(f"cpu{position}.dram", folder, f"{package}/dram"))
     return found
+
+
+def _without_mirrors(packages: Sequence[int], about: Mapping[int, tuple[str, Path]]) -> list[int]:
+    """Leave out dies of a package that show the counter of an earlier one again."""
+
+    def family(number: int) -> str:
+        match = _DIE.fullmatch(about[number][0])
+        return match[1] if match is not None else about[number][0]
+
+    families: dict[str, list[int]] = {}
+    for number in packages:
+        families.setdefault(family(number), []).append(number)
+    mirrors: set[int] = set()
+    for members in families.values():
+        for i, number in enumerate(members):
+            earlier = [m for m in members[:i] if m not in mirrors]
+            if any(_one_counter(about[m][1], about[number][1]) for m in earlier):
+                mirrors.add(number)
+    return [number for number in packages if number not in mirrors]
+
+
+def _one_counter(one: Path, other: Path) -> bool:
+    """Whether two domains show one and the same counter."""
+    for attempt in range(MIRROR_READS):
+        if attempt:
+            time.sleep(MIRROR_PAUSE_S)
+        try:
+            a, b = (int(_line(folder / "energy_uj")) for folder in (one, other))
+        except (OSError, ValueError):
+            return False
+        if abs(uj_to_j(a) - uj_to_j(b)) > MIRROR_J:
+            return False
+    return True
 
 
 class RaplSource:

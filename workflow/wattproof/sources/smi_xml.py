@@ -11,14 +11,24 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from wattproof.sources.base import Status
+from wattproof.sources.nvml.meaning import KEPLER, NAMES, Meaning, meaning
 
 SECTIONS = ("gpu_power_readings", "power_readings")
 DRAWS = ("power_draw", "average_power_draw", "instant_power_draw")
 """In order of preference: what older drivers call power_draw is the average on Ampere and later."""
 LIMITS = ("current_power_limit", "power_limit", "enforced_power_limit")
 
-_UNSUPPORTED = {"n/a", "[n/a]", "not supported", "[not supported]"}
-_FAILED = {"err!", "[unknown error]", "unknown error", "[gpu is lost]"}
+_REASONS = {
+    "n/a": Status.NOT_SUPPORTED,
+    "not supported": Status.NOT_SUPPORTED,
+    "requested functionality has been deprecated": Status.NOT_SUPPORTED,
+    "insufficient permissions": Status.NO_PERMISSION,
+    "gpu is lost": Status.DEVICE_LOST,
+    "gpu requires reset": Status.DEVICE_LOST,
+    "err!": Status.ERROR,
+    "unknown error": Status.ERROR,
+}
+"""What nvidia-smi prints in place of a number, mostly in brackets."""
 
 Value = tuple[float | None, Status]
 
@@ -38,17 +48,24 @@ class GpuReport:
     element: ElementTree.Element
 
     def power_tag(self) -> str | None:
-        """Return the path of the tag that carries the power draw, None if none is known."""
-        for section in SECTIONS:
-            for draw in DRAWS:
-                path = f"{section}/{draw}"
-                if self.element.find(path) is not None:
-                    return path
-        return None
+        """Return the path of the tag that carries the power draw, None if none is known.
+
+        A tag with a number comes before one without: some boards have no average.
+        """
+        paths = [f"{section}/{draw}" for section in SECTIONS for draw in DRAWS]
+        there = [path for path in paths if self.element.find(path) is not None]
+        told = [path for path in there if self.power(path)[1] is Status.OK]
+        return next(iter([*told, *there]), None)
 
     def power(self, tag: str) -> Value:
         """Return the power in watts from the tag found at the start, or why there is none."""
-        return parse_value(self.element.findtext(tag), "W")
+        return watts(self.element.findtext(tag))
+
+    def meaning(self) -> Meaning:
+        """Return what is known of the board's power sensor."""
+        generation = (self.element.findtext("product_architecture") or "").partition(" ")[0]
+        known = generation in NAMES
+        return meaning(KEPLER + NAMES.index(generation) if known else None, self.name)
 
     def utilisation(self) -> Value:
         """Return the utilisation in percent, or why there is none."""
@@ -96,16 +113,21 @@ def parse_value(text: str | None, unit: str) -> Value:
 
     Returns:
         The number and OK, or None and the reason: a tag that is not there is MISSING, ``N/A``
-        NOT_SUPPORTED, ``ERR!`` ERROR, anything else GARBLED.
+        NOT_SUPPORTED, ``ERR!`` ERROR and so on, anything else GARBLED.
     """
     if text is None:
         return None, Status.MISSING
     word = text.strip()
-    if word.lower() in _UNSUPPORTED:
-        return None, Status.NOT_SUPPORTED
-    if word.lower() in _FAILED:
-        return None, Status.ERROR
+    reason = _REASONS.get(word.lower().strip("[]"))
+    if reason is not None:
+        return None, reason
     number = word.removesuffix(unit).strip()
     if not number or not number.replace(".", "", 1).isdecimal() or not number.isascii():
         return None, Status.GARBLED
     return float(number), Status.OK
+
+
+def watts(text: str | None) -> Value:
+    """Parse a power draw. No board draws nothing: 0 W is no measurement."""
+    value, status = parse_value(text, "W")
+    return (None, Status.MISSING) if value == 0.0 else (value, status)
