@@ -31,15 +31,17 @@ CYCLE_S = 0.05
 class Meter:
     """A running `wattproof meter`."""
 
-    def __init__(self, port: str, archive: Path, *more: str, preexec: Any = None) -> None:
+    def __init__(
+        self, port: str, archive: Path, log: Path, *more: str, preexec: Any = None
+    ) -> None:
         self.archive = archive
-        self.log = archive.with_name(f"{archive.name}.log")
+        self.log = log
         command = [sys.executable, "-c", "from wattproof.cli import main; main()", "meter"]
         command += ["--driver", "lmg450", "--port", port, f"cycle_s={CYCLE_S}"]
         command += ["--archive", str(archive), *more]
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stderr=log, preexec_fn=preexec
+                command, stdin=subprocess.DEVNULL, stderr=out, preexec_fn=preexec
             )
 
     def wait_for(self, condition: Callable[[], Any], limit_s: float = 25.0) -> None:
@@ -72,11 +74,21 @@ class Meter:
 
 
 @contextlib.contextmanager
-def metered(folder: Path, *more: str, preexec: Any = None) -> Iterator[tuple[Device, Meter]]:
-    """Run a simulated LMG450 and a `wattproof meter` that archives it to ``folder/archive``."""
+def metered(
+    folder: Path, *more: str, preexec: Any = None, disk: Path | None = None
+) -> Iterator[tuple[Device, Meter]]:
+    """Run a simulated LMG450 and a `wattproof meter` that archives it.
+
+    Args:
+        folder: For the simulated port, and for the folder ``archive`` unless `disk` is given.
+        more: Further options of the command.
+        preexec: Called in the new process.
+        disk: Where the archive goes.
+    """
     device = Device()
     with LmgSimulator(device, folder / "tty") as line:
-        meter = Meter(line.port, folder / "archive", *more, preexec=preexec)
+        archive = (disk or folder) / "archive"
+        meter = Meter(line.port, archive, folder / "meter.log", *more, preexec=preexec)
         try:
             yield device, meter
         finally:

@@ -3,10 +3,12 @@
 import json
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,7 @@ def test_killed_processes(tmp_path: Path) -> None:
         first = watts(meter.archive)
         assert_each_cycle_once(first, device)
 
-        again = Meter(str(tmp_path / "tty"), meter.archive, "--rotate", "1h")
+        again = Meter(str(tmp_path / "tty"), meter.archive, tmp_path / "2.log", "--rotate", "1h")
         try:
             again.has_rows(len(first) + 20)
             assert "being written" in show(meter.archive)
@@ -120,6 +122,46 @@ def test_full_disk_is_told_once_and_survived(tmp_path: Path) -> None:
     found = [round(value, 3) for value in watts(meter.archive)]
     assert len(found) == len(set(found)) > 10
     assert set(found) <= set(good)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real disk with room for 80 kB; only root can make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=80k", "tmpfs", str(folder)]
+    made = subprocess.run(["mount", *options], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_really_full_disk_is_told_once_and_archiving_goes_on_with_room(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    ballast = small_disk / "ballast"
+    with metered(tmp_path, "--rotate", "2s", "--status-every", "2s", disk=small_disk) as (
+        device,
+        meter,
+    ):
+        meter.has(2)
+        ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - 8192))
+        meter.wait_for(lambda: "is full; what the meter sends is lost" in meter.told())
+        meter.wait_for(lambda: "NO GOOD VALUE FOR" in meter.told())
+        before = len(watts(meter.archive))
+        ballast.unlink()
+        meter.wait_for(lambda: len(watts(meter.archive)) > before + 40, limit_s=60)
+        assert meter.stop() == 0
+    told = [line for line in meter.told().splitlines() if "samples" not in line]
+    assert len(told) <= 3, told  # "archiving to", "the disk is full", and perhaps a restart
+    assert sum("is full" in line for line in told) == 1
+    values = [round(value, 3) for value in watts(meter.archive)]
+    assert len(values) == len(set(values))
+    assert set(values) <= {round(c.watts, 3) for c in device.cycles if c.fate == "good"}
+    assert [e.file for e in index.load(meter.archive)] == index.present(meter.archive)
+    assert "1 gap " in show(meter.archive)
 
 
 @pytest.mark.parametrize(

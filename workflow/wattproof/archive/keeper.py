@@ -8,7 +8,9 @@ it goes. It holds nothing in memory but a line for each file.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -38,6 +40,10 @@ CLOSING_S = 60.0
 """A file that has no end so long after its successor began was not closed any more."""
 KEPT_LOGS = 5
 """Description and log of so many past starts of the meter's process stay in ``run/``."""
+FORGET_S = 60.0
+"""Trouble that comes back after this much time without any is told again."""
+FULL = os.strerror(errno.ENOSPC)
+LITTLE_BYTES = 65_536
 REAL_NODE = {"kind": "real", "dir": None}
 
 
@@ -107,7 +113,8 @@ class _Keeper:
         self._entries: list[Entry] = []
         self._open: list[Account] = []
         self._changed = False
-        self._trouble = ""
+        self._told: dict[str, str] = {}  # what was said of each kind of trouble
+        self._troubled = 0.0
         self._restarts = 0
         self._run = self._folder / "run"
 
@@ -166,7 +173,7 @@ class _Keeper:
             try:
                 recorder.check()
             except OSError as error:
-                self._tell(f"the meter's process cannot be started again ({error.strerror})")
+                self._tell("start", "the meter's process cannot be started again", error)
             if tick_ns >= look_ns:
                 look_ns = tick_ns + s_to_ns(LOOK_S)
                 self._house_keeping()
@@ -185,14 +192,27 @@ class _Keeper:
             self._look()
             self._remove_old()
         except OSError as error:
-            self._tell(f"the files of {self._folder} cannot be looked after ({error.strerror})")
+            self._tell("files", f"the files of {self._folder} cannot be looked after", error)
         self._save()
 
-    def _tell(self, trouble: str) -> None:
+    def _tell(self, kind: str, trouble: str, error: OSError | None = None) -> None:
         """Say what is wrong, once for as long as it is the same."""
-        if trouble and trouble != self._trouble:
+        self._troubled = time.monotonic()
+        if error is not None:
+            trouble = f"{trouble} ({error.strerror})"
+        if FULL in trouble:  # everything fails then, in many words
+            kind = trouble = (
+                f"the disk of {self._folder} is full; what the meter sends is lost until there is "
+                "room again"
+            )
+        if self._told.get(kind) != trouble:
+            self._told[kind] = trouble
             self._progress(trouble)
-        self._trouble = trouble
+
+    def _all_is_well(self) -> None:
+        """Forget what was said a while ago: if it comes back, that is news."""
+        if time.monotonic() - self._troubled > FORGET_S:
+            self._told.clear()
 
     def _note_restarts(self) -> None:
         """Say why the meter's process was started again; remove the logs of old starts."""
@@ -204,7 +224,8 @@ class _Keeper:
         newest = max(starts, default=0)
         if newest > self._restarts:
             self._restarts = newest
-            self._tell(f"the meter's process ended ({self._why(newest - 1)}); starting it again")
+            why = self._why(newest - 1)
+            self._tell("ended", f"the meter's process ended ({why}); starting it again")
         for old in starts:
             if 0 < old <= newest - KEPT_LOGS:
                 for path in (self._run / "streams").glob(f"meter.{old}.*"):
@@ -219,7 +240,10 @@ class _Keeper:
             return "see the logs in run/streams"
         # Which of its files it was does not matter, and would make each time another message.
         outcome = re.sub(r"/parts/\S+?\.arrows", "", outcome)
-        return "it was killed" if outcome == "running" else outcome.rstrip(".")
+        if outcome != "running":
+            return outcome.rstrip(".")
+        # It could not write what happened, or it had no time to.
+        return FULL if shutil.disk_usage(self._folder).free < LITTLE_BYTES else "it was killed"
 
     def _look(self) -> None:
         """Account for what has come in.
@@ -266,7 +290,7 @@ class _Keeper:
             index.save(self._folder, self._entries)
             self._changed = False
         except OSError as error:
-            self._tell(f"the index of {self._folder} cannot be written ({error.strerror})")
+            self._tell("index", f"the index of {self._folder} cannot be written", error)
 
     def _summary(self) -> str:
         total = totals.add_up(self._entries)
@@ -279,8 +303,9 @@ class _Keeper:
             if age_s > limit_s:
                 age += f" (NO GOOD VALUE FOR {totals.span(age_s)})"
             else:
-                self._trouble = ""  # if it comes back, that is news
+                self._all_is_well()
+        files = len(self._entries)
         return (
             f"{totals.utc(time.time_ns())}: {age}; {total.good} samples, "
-            f"{totals.failures(total.failed)}, {totals.gaps(total)}, {len(self._entries)} files"
+            f"{totals.failures(total.failed)}, {totals.gaps(total)}, {files} file{'' if files == 1 else 's'}"
         )
