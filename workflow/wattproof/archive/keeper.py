@@ -307,5 +307,6 @@ class _Keeper:
         files = len(self._entries)
         return (
             f"{totals.utc(time.time_ns())}: {age}; {total.good} samples, "
-            f"{totals.failures(total.failed)}, {totals.gaps(total)}, {files} file{'' if files == 1 else 's'}"
+            f"{totals.failures(total.failed)}, {totals.gaps(total)}, "
+            f"{files} file{'' if files == 1 else 's'}"
         )
