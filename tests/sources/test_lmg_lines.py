@@ -1,5 +1,6 @@
 """Decoding the streams of the LMGs: pure functions, no port."""
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -7,10 +8,12 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lmg_device import Device
 
 from wattproof.sources.base import Reading, Status
 from wattproof.sources.meters import lmg450, lmg670
-from wattproof.sources.meters.lmg_lines import Decoder, cycles_between
+from wattproof.sources.meters.lmg_counters import cycles_between
+from wattproof.sources.meters.lmg_lines import Decoder
 
 STEP = 9_934  # counts of a cycle of 0.1 s at 99 338 Hz, rounded
 CYCLE_NS = 100_000_000
@@ -285,3 +288,62 @@ def test_clock_that_is_set_is_told_and_bridged(shift_s: float) -> None:
     assert statuses(readings) == [*["ok"] * 30, "device_lost", *["ok"] * 30]
     stamps = [r.device_ns for r in readings if r.device_ns is not None]
     assert stamps == [stamps[0] + i * CYCLE_NS for i in range(60)]
+
+
+# ---------------------------------------------------------------- whole streams, faults at random
+
+JUMPS = ("count glitch", "counters jump")
+COSTS = ("garbage line", "garbage in line", "truncated", "duplicate", "overrange", "nan", "pause")
+
+
+def stream(
+    model: str, seed: int, one_in: int, kinds: Sequence[str]
+) -> tuple[Device, list[Reading]]:
+    """400 cycles of a simulated device, one in so many with a fault, through the decoder."""
+    chance = random.Random(seed)
+    device = Device(
+        model=model,
+        now_s=1000.0,
+        seed=seed,
+        count=chance.randrange(2**16),
+        stamp0=chance.randrange(2**31),
+    )
+    if model == "LMG670":
+        commands = "*zlang short\nCYCL 0.1\nACTN;TSNORM?;DURNORM?;P1?\nCONT ON\n"
+        parse, clock = partial(lmg670.parse, channels=1), lmg670.STAMPS
+    else:
+        commands = ":SYSTem:LANGuage SHORT\nCYCL 0.1\nACTN;COUNT?;SCTC?;CYCR?;P1?;P1?\nCONT ON\n"
+        parse, clock = partial(lmg450.parse, channels=1, repeats=2), lmg450.SCTC
+    device.feed(commands.encode(), 1000.0)
+    subject = Decoder("node.ac", parse, clock, 0.1)
+    readings: list[Reading] = []
+    rest = b""
+    for cycle in range(400):
+        if 5 < cycle < 380 and chance.random() < 1 / one_in:
+            device.plan(chance.choice(kinds), chance.randrange(1, 12))
+        now = 1000.0 + 0.1 * (cycle + 1)
+        for piece in device.due(now):
+            *lines, rest = (rest + piece).split(b"\n")
+            for text in lines:
+                readings += subject.decode(text, round((now + 0.03 * chance.random()) * 1e9))
+    return device, readings + subject.flush()
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("one_in", [3, 20])
+@pytest.mark.parametrize("model", ["LMG450", "LMG670"])
+def test_random_faults(model: str, one_in: int, seed: int) -> None:
+    """Whatever happens: true values only, once, in order, and no lost cycle without a row."""
+    for kinds in (COSTS, (*COSTS, "late", "flood", *JUMPS)):
+        device, readings = stream(model, seed, one_in, kinds)
+        truth = {round(c.watts, 3): c for c in device.cycles}
+        cycles = [truth[round(r.value, 3)] for r in readings if r.value is not None]
+        assert {c.fate for c in cycles} == {"good"}
+        indices = [c.index for c in cycles]
+        assert indices == sorted(set(indices))
+        stamps = [r.device_ns for r in readings if r.device_ns is not None]
+        assert stamps == sorted(set(stamps))
+        if kinds is COSTS:
+            inside = [c for c in device.cycles if indices[0] <= c.index <= indices[-1]]
+            assert indices == [c.index for c in inside if c.fate == "good"]
+            assert sum(r.value is None for r in readings) >= len(inside) - len(indices)

@@ -17,7 +17,8 @@ from wattproof.sources.base import Channel, Description, Pacing, Reading, Status
 from wattproof.sources.meters import lmg_setup
 from wattproof.sources.meters.lines import STEP_S, Lines, Talk, pause, run
 from wattproof.sources.meters.link import CONNECT_S, LinkLostError
-from wattproof.sources.meters.lmg_lines import Clock, Decoder, Line
+from wattproof.sources.meters.lmg_counters import Clock, Line
+from wattproof.sources.meters.lmg_lines import Decoder
 from wattproof.sources.meters.lmg_settings import Settings
 from wattproof.sources.meters.lmg_setup import Dialect, SetUp
 

@@ -18,7 +18,7 @@ from wattproof.sources.meters import lmg_setup
 from wattproof.sources.meters.lines import Lines, Talk, pause
 from wattproof.sources.meters.link import open_link
 from wattproof.sources.meters.lmg import LmgSource
-from wattproof.sources.meters.lmg_lines import COUNT_MODULUS, Clock, Line
+from wattproof.sources.meters.lmg_counters import COUNT_MODULUS, Clock, Line
 from wattproof.sources.meters.lmg_settings import port_of, settings_of, settings_schema
 
 SCTC = Clock(hz=99_338, modulus=2**31)

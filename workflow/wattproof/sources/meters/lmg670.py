@@ -18,7 +18,7 @@ from wattproof.sources.meters import lmg_setup
 from wattproof.sources.meters.lines import Lines, Talk
 from wattproof.sources.meters.link import LinkLostError, TcpLink, parse_tcp
 from wattproof.sources.meters.lmg import LmgSource
-from wattproof.sources.meters.lmg_lines import Clock, Line
+from wattproof.sources.meters.lmg_counters import Clock, Line
 from wattproof.sources.meters.lmg_settings import port_of, settings_of, settings_schema
 
 TCP_PORT = 5025

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from wattproof.errors import WattproofError
 from wattproof.sources.meters.lines import Lines, Talk
-from wattproof.sources.meters.lmg_lines import Clock, Line
+from wattproof.sources.meters.lmg_counters import Clock, Line
 from wattproof.sources.meters.lmg_settings import Settings
 
 ANSWER_S = 3.0
