@@ -123,6 +123,18 @@ def test_zero_watts_is_no_measurement() -> None:
     assert (got.value, got.status) == (None, Status.MISSING)
 
 
+def test_a_counter_that_ran_does_not_stand_at_zero() -> None:
+    fake = FakeNvml(gpus=1)
+    source = nvml.CounterSource(fake)
+    source.open()
+    found = []
+    for energy_mj in (7_000, 0, 5):
+        fake.energy_mj = energy_mj
+        found += source.read()
+    assert [r.value for r in found] == [7.0, None, 0.005], "a reset shows with the next value"
+    assert found[1].status is Status.MISSING
+
+
 def test_what_the_board_does_not_have_is_left_out_and_named() -> None:
     fake = FakeNvml(gpus=1, nvmlDeviceGetTotalEnergyConsumption=NOT_SUPPORTED)
     fake.fail[186] = NOT_SUPPORTED

@@ -139,6 +139,20 @@ def test_a_failed_read_is_a_status(
     assert sum(r.value is None for r in [*first, *second]) == 1
 
 
+def test_a_failed_read_delivered_as_zero_is_a_status(tree: Path) -> None:
+    """Case R4: 0 after 200 J was taken for a wrap: 262 kW for a second."""
+    counter = tree / "intel-rapl:0" / "energy_uj"
+    source = RaplSource(tree)
+    source.open()
+    found = []
+    for energy_uj in (200_000_000, 0, 230_000_000):
+        counter.write_text(f"{energy_uj}\n")
+        found.append(next(r for r in source.read() if r.channel == "cpu0.package"))
+    source.close()
+    assert [r.value for r in found] == [200.0, None, 230.0]
+    assert found[1].status is Status.MISSING
+
+
 @pytest.mark.parametrize("text", ["", "12 34", "x"])
 def test_garbage_is_garbled(tree: Path, text: str) -> None:
     source = RaplSource(tree)

@@ -140,6 +140,7 @@ class RaplSource:
         self.period_s = period_s
         self._simulated = simulated
         self._files: list[tuple[str, int]] = []
+        self._latest: dict[int, float] = {}
 
     def open(self) -> Description:
         """Find the domains and open their counters."""
@@ -192,6 +193,11 @@ class RaplSource:
             try:
                 value = uj_to_j(int(os.pread(handle, 32, 0)))
                 status = Status.OK
+                if value == 0.0 and self._latest.get(handle):
+                    # One in 10^11 wraps ends at 0; drivers that fail say 0 too (case R4).
+                    value, status = None, Status.MISSING
+                else:
+                    self._latest[handle] = value
             except OSError as error:
                 status = _STATUS.get(error.errno or 0, Status.ERROR)
             except ValueError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from wattproof.sources.base import Description, NotOfferedError, Pacing, Reading
+from wattproof.sources.base import Description, NotOfferedError, Pacing, Reading, Status
 from wattproof.sources.nvml.calls import timed
 from wattproof.sources.nvml.devices import POWER_ACCURACY, Driver, Gpu, Losses, probe
 from wattproof.units import mj_to_j
@@ -40,6 +41,7 @@ class CounterSource:
         self._simulated = simulated
         self.period_s = period_s
         self._gpus: list[tuple[Gpu, str]] = []
+        self._latest: dict[str, float] = {}
 
     def open(self) -> Description:
         """Find the GPUs that count their energy."""
@@ -75,7 +77,14 @@ class CounterSource:
     def _read(self) -> list[Reading]:
         readings: list[Reading] = []
         for gpu, name in self._gpus:
-            readings += timed(self._nvml, (name,), self._energy, gpu.handle)
+            (reading,) = timed(self._nvml, (name,), self._energy, gpu.handle)
+            if reading.value == 0.0 and self._latest.get(name):
+                # A counter that ran does not stand at 0; a driver that fails may say so. One that
+                # was reset shows it with its next value.
+                reading = replace(reading, value=None, status=Status.MISSING)
+            elif reading.value is not None:
+                self._latest[name] = reading.value
+            readings.append(reading)
         return readings
 
     def _energy(self, handle: Any) -> tuple[float, ...]:
