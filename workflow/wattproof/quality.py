@@ -29,6 +29,8 @@ FLAGS: dict[str, str] = {
     "what it counted between the two readings is unknown.",
     "counter_ambiguous": "Readings of the energy counter contradict each other or allow more than "
     "one number of wraps inside the window, so some of them were not used.",
+    "counter_ring_mismatch": "The energy counter and the driver's own power samples of this device "
+    "contradict each other, so the samples were not used to place the counter's energy in time.",
     "energy_outside_limits": "The mean power is below half of the device's idle power or more "
     "than 5 % above its power limit: physically implausible.",
     "sample_ratio_low": "The instrument gave fewer than half of the readings that its period "

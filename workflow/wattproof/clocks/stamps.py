@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 from pandas.arrays import IntegerArray
 
-from wattproof.clocks.frames import Int64Array, as_frame, groups, int64, records
+from wattproof.clocks.frames import BoolArray, Int64Array, as_frame, groups, int64, records
 
 
 def device_to_mono(
@@ -23,6 +23,54 @@ def device_to_mono(
     return shifted
 
 
+STEP_NS = 5_000_000
+"""The wall clock was set if it moved by more than this against the monotonic clock between two
+reads; less is slewing (500 ppm at most, a quarter of a millisecond between two drains)."""
+
+
+def wall_to_mono(
+    device_ns: Int64Array, wall_ns: Int64Array, end_ns: Int64Array
+) -> tuple[Int64Array, BoolArray]:
+    """Bring stamps by the host's wall clock (NVML's sample ring) to the monotonic clock.
+
+    Each row carries a pair of stamps of one instant, ``wall_ns`` and ``end_ns``; their difference
+    is the wall clock's offset at that read, and ``device_ns − (wall_ns − end_ns)`` the instant. So
+    slewing and steps of the clock move nothing but what was stamped between a step and the read
+    before it. Those rows are recognised: a value cannot be newer than the read that brought it,
+    nor older than what earlier reads brought. They are taken by the offset of the read before, and
+    have no time if that fits no better.
+
+    Args:
+        device_ns: Stamps since the epoch, of one channel, in the order of the reads, shape (n,).
+        wall_ns: Wall clock at the end of the read.
+        end_ns: Monotonic clock at the end of the read.
+
+    Returns:
+        Instants, and whether they are known.
+    """
+    offset = wall_ns - end_ns
+    instants: Int64Array = device_ns - offset
+    known = instants <= end_ns + STEP_NS
+    for first in np.flatnonzero(np.abs(np.diff(offset)) > STEP_NS) + 1:
+        # The rows of this one read; those before it are settled.
+        last = first + int(np.searchsorted(end_ns[first:], end_ns[first], side="right"))
+        rows = slice(int(first), last)
+        settled = instants[:first][known[:first]]
+        newest = settled[-1] if len(settled) else np.iinfo(np.int64).min
+        before = device_ns[rows] - offset[first - 1]
+
+        def fits(
+            t_ns: Int64Array, rows: slice = rows, newest: np.int64 | int = newest
+        ) -> BoolArray:
+            inside: BoolArray = (t_ns > newest) & (t_ns <= end_ns[rows] + STEP_NS)
+            return inside
+
+        moved = ~fits(instants[rows]) & fits(before)
+        instants[rows] = np.where(moved, before, instants[rows])
+        known[rows] = fits(instants[rows])
+    return instants, known
+
+
 def to_recording_time(
     samples: pd.DataFrame | pa.Table,
     channels: pd.DataFrame | pa.Table,
@@ -31,8 +79,10 @@ def to_recording_time(
     """Return the instant of every sample on the recording's monotonic clock.
 
     Host-clock channels: the midpoint of the read, which is the end stamp for streamed readings
-    (their start and end are the same). Device-clock channels: the device's stamp through the
-    source's row in `clocks`; null where the clock was refused or the device gave no stamp.
+    (their start and end are the same). Wall-clock channels: the device's stamp by the offset of
+    the wall clock at the read that brought it (`wall_to_mono`); null without a stamp. Device-clock
+    channels: the device's stamp through the source's row in `clocks`; null where the clock was
+    refused or the device gave no stamp.
     Averaging windows are *not* subtracted (`wattproof.energy` does that).
 
     Args:
@@ -69,4 +119,20 @@ def to_recording_time(
                 device[where], int(row["offset_ns"]), float(row["drift_ppm"]), int(row["anchor_ns"])
             )
             unknown[where] = ~stamped[where]
+    on_wall = listed[(listed["clock"] == "wall").to_numpy(dtype=bool)]
+    if len(on_wall) and len(frame):
+        device, stamped = int64(frame, "device_ns")
+        wall, _ = int64(frame, "wall_ns")
+        by_channel = groups(frame, ("recording", "session", "source", "channel"))
+        for item in records(on_wall):
+            where = by_channel.get(
+                (item["recording"], item["session"], item["source"], item["channel"])
+            )
+            if where is None:
+                continue
+            unknown[where] = True
+            where = where[stamped[where]]
+            where = where[np.argsort(end[where], kind="stable")]
+            instants[where], known = wall_to_mono(device[where], wall[where], end[where])
+            unknown[where] = ~known
     return pd.arrays.IntegerArray(instants, unknown)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import fnmatch
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from wattproof.clocks.frames import BoolArray, F64Array, Int64Array
-from wattproof.clocks.levels import held_updates, update_limit_s
 from wattproof.energy import flags
-from wattproof.energy.counter import DEFAULT_UPDATE_S, Event, counter_line
-from wattproof.energy.line import PowerLine, cycles, longest_gap_s, trapezoids
+from wattproof.energy.build import (
+    Built,
+    Companion,
+    Series,
+    counter_power_line,
+    power_line,
+    ring_power_line,
+)
+from wattproof.energy.dutycycle import unseen_u_j
+from wattproof.energy.fuse import Fused
+from wattproof.energy.line import longest_gap_s
+from wattproof.energy.sensor import Sensor, identity_of
 from wattproof.energy.uncertainty import Limits, standard_uncertainty_j
 from wattproof.errors import WattproofError
 from wattproof.units import NS_PER_S
@@ -21,27 +28,8 @@ from wattproof.units import NS_PER_S
 SHORT_PERIODS = 5
 """Windows of fewer periods are flagged (measurement.md section 10, item 5)."""
 
-CYCLE_TOLERANCE = 0.2
-"""Values are cycle means if their distance is the averaging time to within this share."""
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Good samples of a channel on the recording's clock.
-
-    Attributes:
-        t_ns: Instants, not decreasing, int64, shape (n,).
-        value: Watts or joules, shape (n,).
-        streamed: The device sent the values by itself, so stamps are ends of its cycles.
-        proven: False if the source's clock was refused; then there are no samples.
-        clock_s: Spread of the source's alignment, NaN if unknown, 0 on the host's clock.
-    """
-
-    t_ns: Int64Array
-    value: F64Array
-    streamed: bool
-    proven: bool
-    clock_s: float
+MISMATCH_SHARE = 0.05
+"""Counter and ring may contradict each other for so much of a window without a flag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +44,12 @@ class Result:
     longest_gap_s: F64Array
     method: str
     marks: dict[str, BoolArray]
+    fused: Fused | None = None
+    """How a counter was fused with the ring of its device."""
 
 
 def _number(value: Any) -> float | None:
     return None if value is None or not np.isfinite(float(value)) else float(value)
-
-
-def _identity(channel: dict[str, Any]) -> dict[str, Any]:
-    try:
-        identity = json.loads(channel["identity"] or "{}")
-    except json.JSONDecodeError as error:
-        raise WattproofError(
-            f"Channel '{channel['channel']}' of source '{channel['source']}' has an identity that "
-            f"is not JSON ({error}); record it anew or mend the table."
-        ) from error
-    return identity if isinstance(identity, dict) else {}
-
-
-def _update_s(channel: dict[str, Any]) -> float | None:
-    """Time between a counter's steps: as its identity says (``update_s``), 0.1 s for GPUs."""
-    told = _number(_identity(channel).get("update_s"))
-    gpu = fnmatch.fnmatchcase(channel["channel"], "gpu*.energy")
-    return told or (DEFAULT_UPDATE_S if gpu else None)
 
 
 def _check_unit(channel: dict[str, Any]) -> None:
@@ -89,35 +61,20 @@ def _check_unit(channel: dict[str, Any]) -> None:
         )
 
 
-def _power_line(
-    t_s: F64Array, series: Series, channel: dict[str, Any], period_s: float, max_gap_s: float
-) -> PowerLine:
-    averaging_s = float(channel["averaging_s"])
-    spacing = float(np.median(np.diff(t_s))) if len(t_s) > 1 else period_s
-    metered = averaging_s > 0 and abs(spacing / averaging_s - 1) <= CYCLE_TOLERANCE
-    if metered and series.streamed:
-        return cycles(t_s, series.value, averaging_s, max_gap_s)
-    if series.streamed:
-        return trapezoids(t_s - averaging_s / 2, series.value, max_gap_s, min(period_s, max_gap_s))
-    # NVML holds a value for 100 ms: a read is 50 ms old on average, its update is not.
-    limit_s = update_limit_s(channel["channel"])
-    t_ns, value = held_updates(series.t_ns, series.value, limit_s)
-    t_s = (t_ns - series.t_ns[0]) / NS_PER_S + t_s[0]
-    return trapezoids(t_s - averaging_s / 2, value, max_gap_s, min(period_s, max_gap_s))
-
-
 def _outside_long_gaps(
-    t_s: F64Array, start_s: F64Array, end_s: F64Array, max_gap_s: float
+    t_s: F64Array, spread: BoolArray, start_s: F64Array, end_s: F64Array, max_gap_s: float
 ) -> F64Array:
     """Seconds of each window on the wrong side of an edge that falls into a long hole.
 
-    A counter knows the energy of a whole hole, but not how it is spread inside the hole.
+    A counter knows the energy of a whole hole, but not how it is spread inside the hole; a ring
+    that has samples there does.
     """
 
     def around(x_s: F64Array) -> tuple[np.ndarray, F64Array, F64Array, BoolArray]:
         index = np.clip(np.searchsorted(t_s, x_s, side="right") - 1, 0, len(t_s) - 2)
         low, high = t_s[index], t_s[index + 1]
-        return index, low, high, (high - low > max_gap_s) & (x_s > low) & (x_s < high)
+        inside = (high - low > max_gap_s) & spread[index] & (x_s > low) & (x_s < high)
+        return index, low, high, inside
 
     first, _, start_high, start_in = around(start_s)
     last, end_low, _, end_in = around(end_s)
@@ -127,12 +84,68 @@ def _outside_long_gaps(
     return result
 
 
+def _means(
+    series: Series, start_ns: Int64Array, end_ns: Int64Array, duration_s: F64Array
+) -> tuple[F64Array, F64Array]:
+    """Return energy and its standard uncertainty by the mean of the samples times the duration."""
+    n = len(series.value)
+    low, high = np.searchsorted(series.t_ns, start_ns), np.searchsorted(series.t_ns, end_ns)
+    samples = np.maximum(high - low, 0)
+    count = np.maximum(samples, 1)
+    total = np.concatenate(([0.0], np.cumsum(series.value)))
+    energy = np.where(samples > 0, (total[high] - total[low]) / count * duration_s, np.nan)
+    # Too few samples to know their scatter: that of the whole recording stands in.
+    centred = series.value - (series.value.mean() if n else 0.0)
+    squares = np.concatenate(([0.0], np.cumsum(centred**2)))
+    sums = np.concatenate(([0.0], np.cumsum(centred)))
+    within = (squares[high] - squares[low]) - (sums[high] - sums[low]) ** 2 / count
+    variance = np.where(samples > 1, within / np.maximum(samples - 1, 1), squares[-1] / max(n, 1))
+    return energy, np.sqrt(np.maximum(variance, 0.0) / count) * duration_s
+
+
+def _uncertainty(
+    built: Built,
+    channel: dict[str, Any],
+    clock_s: float,
+    energy_j: F64Array,
+    start_s: F64Array,
+    end_s: F64Array,
+    samples: F64Array,
+    coverage: F64Array,
+) -> F64Array:
+    limits = Limits(
+        reading=_number(channel["accuracy_reading"]) or 0.0,
+        range_w=_number(channel["accuracy_range_w"]) or 0.0,
+        quantum=_number(channel["quantum"]) or 0.0,
+        clock_s=float(np.hypot(clock_s, built.timing_s)),
+        counter=channel["kind"] == "energy",
+    )
+    unseen = np.zeros_like(energy_j)
+    sensor = built.sensor
+    if built.looks is not None and sensor.update_s is not None and sensor.window_s is not None:
+        unseen = unseen_u_j(*built.looks, start_s, end_s, sensor.update_s, sensor.window_s)
+    return standard_uncertainty_j(
+        energy_j,
+        end_s - start_s,
+        samples,
+        coverage,
+        (built.edges.level(start_s), built.edges.level(end_s)),
+        (built.edges.change(start_s), built.edges.change(end_s)),
+        (built.resolution_s(start_s), built.resolution_s(end_s)),
+        np.nan_to_num(unseen),
+        limits,
+    )
+
+
 def integrate_channel(
     channel: dict[str, Any],
     series: Series,
     start_ns: Int64Array,
     end_ns: Int64Array,
     settings: dict[str, float],
+    sensor: Sensor | None = None,
+    companion: Companion | None = None,
+    fused: Fused | None = None,
 ) -> Result:
     """Return the energy of every window by one channel.
 
@@ -142,8 +155,12 @@ def integrate_channel(
         start_ns: Starts of the windows, int64, shape (k,).
         end_ns: Their ends, shape (k,).
         settings: See `wattproof.energy.integrate.DEFAULTS`.
+        sensor: What is known of its sensor.
+        companion: For a counter: the sample ring of its device.
+        fused: For a sample ring: what the counter of its device told of it.
     """
     _check_unit(channel)
+    sensor = sensor or Sensor()
     # Only differences to the anchor become floats: 1.7e18 ns in float64 is good to 128 ns.
     anchor = np.int64(min(start_ns.min(), series.t_ns[0] if len(series.t_ns) else start_ns.min()))
     t_s = (series.t_ns - anchor) / NS_PER_S
@@ -156,45 +173,28 @@ def integrate_channel(
     period_s = nominal or (float(np.median(np.diff(t_s))) if n > 1 else 0.0)
     gaps = longest_gap_s(t_s, start_s, end_s)
     counter = channel["kind"] == "energy"
-    mean_rule = not counter and _identity(channel).get("energy_rule") == "mean"
+    mean_rule = not counter and identity_of(channel).get("energy_rule") == "mean"
     max_gap_s = settings["max_gap_s"]
 
-    energy, coverage, scatter = np.full(k, np.nan), np.zeros(k), np.zeros(k)
-    line: PowerLine | None = None
-    events: tuple[Event, ...] = ()
+    built: Built | None = None
     if counter and n >= 2:
-        line, found = counter_line(
-            t_s,
-            series.value,
-            _number(channel["wrap"]),
-            settings["counter_cap_w"],
-            nominal,
-            _update_s(channel),
-        )
-        events = found.events
+        wrap_j, cap_w = _number(channel["wrap"]), settings["counter_cap_w"]
+        built = counter_power_line(t_s, series, anchor, wrap_j, cap_w, nominal, sensor, companion)
+    elif not counter and channel["clock"] == "wall" and n >= 2:
+        built = ring_power_line(t_s, series, period_s, max_gap_s, sensor, fused)
     elif not counter and n >= 1:
-        line = _power_line(t_s, series, channel, period_s, max_gap_s)
-    if line is not None:
+        built = power_line(t_s, series, channel, period_s, max_gap_s, sensor)
+    energy, coverage, scatter = np.full(k, np.nan), np.zeros(k), np.zeros(k)
+    if built is not None:
+        line = built.line
         until = line.until(np.concatenate((start_s, end_s)))
         energy, seen = (values[k:] - values[:k] for values in until)
         if counter:
-            seen = seen - _outside_long_gaps(t_s, start_s, end_s, max_gap_s)
+            seen = seen - _outside_long_gaps(built.known_s, built.spread, start_s, end_s, max_gap_s)
         inside = ((start_s >= line.t_s[0]) & (end_s <= line.t_s[-1])).astype(np.float64)
         coverage = np.divide(seen, duration_s, out=inside, where=duration_s > 0)
     if mean_rule:
-        total = np.concatenate(([0.0], np.cumsum(series.value)))
-        low, high = np.searchsorted(series.t_ns, start_ns), np.searchsorted(series.t_ns, end_ns)
-        count = np.maximum(samples, 1)
-        energy = np.where(samples > 0, (total[high] - total[low]) / count * duration_s, np.nan)
-        # Too few samples to know their scatter: that of the whole recording stands in.
-        centred = series.value - (series.value.mean() if n else 0.0)
-        squares = np.concatenate(([0.0], np.cumsum(centred**2)))
-        sums = np.concatenate(([0.0], np.cumsum(centred)))
-        within = (squares[high] - squares[low]) - (sums[high] - sums[low]) ** 2 / count
-        variance = np.where(
-            samples > 1, within / np.maximum(samples - 1, 1), squares[-1] / max(n, 1)
-        )
-        scatter = np.sqrt(np.maximum(variance, 0.0) / count) * duration_s
+        energy, scatter = _means(series, start_ns, end_ns, duration_s)
         share = samples * period_s / np.where(duration_s > 0, duration_s, np.nan)
         coverage = np.nan_to_num(share, nan=0.0)
     # Sums of thousands of intervals miss 1 by rounding; that is not a hole.
@@ -204,21 +204,10 @@ def integrate_channel(
         energy = np.where(low_coverage, np.nan, energy)
 
     uncertainty = np.full(k, np.nan)
-    if line is not None:
+    if built is not None:
         clock_s = series.clock_s if np.isfinite(series.clock_s) else period_s / np.sqrt(12)
-        limits = Limits(
-            reading=_number(channel["accuracy_reading"]) or 0.0,
-            range_w=_number(channel["accuracy_range_w"]) or 0.0,
-            quantum=_number(channel["quantum"]) or 0.0,
-            period_s=period_s,
-            clock_s=clock_s,
-            counter=counter,
-        )
-        levels = (line.level(start_s), line.level(end_s))
-        changes = (line.change(start_s), line.change(end_s))
-        uncertainty = standard_uncertainty_j(
-            energy, duration_s, samples.astype(np.float64), coverage, levels, changes, limits
-        )
+        count = samples.astype(np.float64)
+        uncertainty = _uncertainty(built, channel, clock_s, energy, start_s, end_s, count, coverage)
         uncertainty = np.where(np.isfinite(energy), np.hypot(uncertainty, scatter), np.nan)
 
     marks = {
@@ -229,9 +218,26 @@ def integrate_channel(
         flags.CLOCK_NOT_PROVEN: np.full(k, not series.proven),
         flags.SHORT_WINDOW: duration_s < SHORT_PERIODS * period_s,
     }
-    for event in events:
-        hit = (start_s < event.end_s) & (end_s > event.start_s)
-        marks[event.kind] = marks.get(event.kind, np.zeros(k, dtype=bool)) | hit
+    if built is not None:
+        for event in built.events:
+            hit = (start_s < event.end_s) & (end_s > event.start_s)
+            marks[event.kind] = marks.get(event.kind, np.zeros(k, dtype=bool)) | hit
+        if built.mismatch.any():
+            lost_s = np.concatenate(([0.0], np.cumsum(built.mismatch * np.diff(built.knot_s))))
+            lost_s = np.interp(end_s, built.knot_s, lost_s) - np.interp(
+                start_s, built.knot_s, lost_s
+            )
+            marks[flags.COUNTER_RING_MISMATCH] = lost_s > MISMATCH_SHARE * duration_s
     expected = duration_s / nominal if nominal else np.full(k, np.nan)
     method = "counter" if counter else "mean" if mean_rule else "integral"
-    return Result(energy, uncertainty, samples, expected, coverage, gaps, method, marks)
+    return Result(
+        energy,
+        uncertainty,
+        samples,
+        expected,
+        coverage,
+        gaps,
+        method,
+        marks,
+        None if built is None else built.fused,
+    )

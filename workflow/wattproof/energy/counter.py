@@ -12,7 +12,6 @@ import numpy as np
 
 from wattproof.clocks.frames import BoolArray, F64Array
 from wattproof.energy.flags import COUNTER_AMBIGUOUS, COUNTER_RESET, COUNTER_WRAP
-from wattproof.energy.line import PowerLine
 
 STEPPING_SHARE = 0.2
 """A counter that repeats itself in more than this share of reads is read faster than it steps."""
@@ -117,75 +116,3 @@ def unwrap(
         events.append(Event(COUNTER_RESET, *span))
         increment[k], known[k] = 0.0, False
     return Unwrapped(keep, increment[keep], known[keep], tuple(events))
-
-
-def _step_knots(t_s: F64Array, energy_j: F64Array, update_s: float) -> tuple[F64Array, F64Array]:
-    """Knots (time, energy) of one unbroken stretch of a counter that moves in steps.
-
-    A new value arose between the last read of the old and the first read of the new one: half way,
-    or half an update before the read if that is closer (it is up to one update old). Energy grows
-    evenly from one step to the next; after a stretch without steps (zero power) only during the
-    last update.
-    """
-    k = np.flatnonzero(np.diff(energy_j) != 0) + 1
-    arose = t_s[k] - np.minimum(t_s[k] - t_s[k - 1], update_s) / 2
-    earlier = np.concatenate((t_s[:1], arose[:-1])) if len(k) else arose
-    quiet_until = np.minimum(arose - update_s, t_s[k - 1])
-    poll_s = float(np.median(np.diff(t_s))) if len(t_s) > 1 else 0.0
-    quiet = quiet_until > earlier + max(0.5 * update_s, 1.2 * poll_s)
-    t = np.concatenate((t_s[:1], arose, quiet_until[quiet], t_s[-1:]))
-    e = np.concatenate((energy_j[:1], energy_j[k], energy_j[k - 1][quiet], energy_j[-1:]))
-    order = np.argsort(t, kind="stable")
-    return t[order], e[order]
-
-
-def update_period_s(t_s: F64Array, increment_j: F64Array, period_s: float | None) -> float | None:
-    """Time between steps if the counter is read faster than it steps, else None."""
-    moved = increment_j[1:] != 0
-    if not len(moved) or 1 - moved.mean() <= STEPPING_SHARE:
-        return None
-    steps = t_s[1:][moved]
-    if len(steps) >= 3:
-        return float(np.median(np.diff(steps)))
-    return period_s or DEFAULT_UPDATE_S
-
-
-def counter_line(
-    t_s: F64Array,
-    value_j: F64Array,
-    wrap_j: float | None,
-    cap_w: float,
-    period_s: float | None,
-    update_s: float | None = None,
-) -> tuple[PowerLine, Unwrapped]:
-    """Turn readings of a counter into a power line, and tell what happened to the counter.
-
-    Args:
-        t_s: Instants of good readings, increasing, shape (n,), n ≥ 2.
-        value_j: Readings, shape (n,).
-        wrap_j: The counter returns to 0 at this value; None if it does not.
-        cap_w: No device draws more.
-        period_s: Expected time between new values; None if unknown.
-        update_s: Time between the counter's own steps if it is known to move in steps, however
-            slowly it is read; None to judge by whether values repeat.
-    """
-    found = unwrap(t_s, value_j, wrap_j, cap_w, 2 * (period_s or DEFAULT_UPDATE_S))
-    t, known = t_s[found.keep], found.known
-    total = np.cumsum(found.increment_j)
-    update = update_s or update_period_s(t, found.increment_j, period_s)
-    if update is None:
-        knots_t, knots_e, covered = t, total, known[1:]
-    else:
-        times, energies, covers = [], [], []
-        breaks = np.flatnonzero(~known)
-        for part in np.split(np.arange(len(t)), breaks):
-            part_t, part_e = _step_knots(t[part], total[part], update)
-            times.append(part_t)
-            energies.append(part_e)
-            # The segment that leads to the next stretch is the unknown one.
-            covers.append(np.append(np.ones(len(part_t) - 1, dtype=bool), False))
-        knots_t, knots_e = np.concatenate(times), np.concatenate(energies)
-        covered = np.concatenate(covers)[:-1]
-    dt = np.diff(knots_t)
-    rate = np.divide(np.diff(knots_e), dt, out=np.zeros_like(dt), where=dt > 0)
-    return PowerLine.make(knots_t, rate, np.zeros_like(rate), covered), found

@@ -21,6 +21,8 @@ COUNTER_RESET = "counter_reset"
 COUNTER_AMBIGUOUS = "counter_ambiguous"
 """The readings allow more than one story: a reading contradicts its neighbours and was dropped,
 or the counter may have wrapped more than once between two readings."""
+COUNTER_RING_MISMATCH = "counter_ring_mismatch"
+"""Counter and sample ring of the device contradict each other: the counter counts alone."""
 
 FLAGS = (
     NO_SAMPLES,
@@ -32,5 +34,6 @@ FLAGS = (
     COUNTER_WRAP,
     COUNTER_RESET,
     COUNTER_AMBIGUOUS,
+    COUNTER_RING_MISMATCH,
 )
 """All flags, in the order in which they are listed."""

@@ -22,8 +22,11 @@ from wattproof.clocks.frames import (
     int64,
     records,
 )
-from wattproof.energy.channel import Result, Series, integrate_channel
+from wattproof.energy.build import Companion, Series
+from wattproof.energy.channel import Result, integrate_channel
 from wattproof.energy.flags import FLAGS
+from wattproof.energy.fuse import Fused
+from wattproof.energy.sensor import Sensors, describe, load_sensors, quantity
 from wattproof.units import NS_PER_S
 
 DEFAULTS: dict[str, float] = {
@@ -63,6 +66,40 @@ def _series(
     residual = clock["residual_ns"] if on_device and clock is not None else 0.0
     spread = float("nan") if pd.isna(residual) else float(residual) / NS_PER_S
     return Series(t_ns[rows], value[rows], streamed, not refused, spread)
+
+
+def _results(
+    rows: list[dict[str, Any]],
+    series: list[Series],
+    start_ns: Int64Array,
+    end_ns: Int64Array,
+    settings: dict[str, float],
+    sensors: Sensors,
+) -> list[Result]:
+    """Integrate the channels of one session, each with what others tell of its device."""
+    about = [describe(channel, rows, sensors) for channel in rows]
+    rings: dict[str, Companion] = {}
+    for channel, own, sensor in zip(rows, series, about, strict=True):
+        if channel["clock"] == "wall" and channel["kind"] == "power" and len(own.t_ns) > 1:
+            period = channel["period_s"]
+            period_s = None if pd.isna(period) else float(period)
+            rings.setdefault(str(channel["device"]), Companion(own, period_s, sensor))
+    found: dict[int, Result] = {}
+    told: dict[str, Fused] = {}
+    # Counters first: they tell how the rings are to be read.
+    for index in sorted(range(len(rows)), key=lambda i: rows[i]["kind"] != "energy"):
+        channel, device = rows[index], str(rows[index]["device"])
+        companion = None
+        if channel["kind"] == "energy" and quantity(channel) == "energy":
+            companion = rings.get(device)
+        result = integrate_channel(
+            channel, series[index], start_ns, end_ns, settings, about[index], companion,
+            told.get(device),
+        )  # fmt: skip
+        if result.fused is not None:
+            told.setdefault(device, result.fused)
+        found[index] = result
+    return [found[index] for index in range(len(rows))]
 
 
 def _counter_ratios(listed: list[dict[str, Any]], results: list[Result]) -> list[F64Array]:
@@ -133,25 +170,29 @@ def integrate(
     """Integrate every power and energy channel over every window of its session.
 
     Power channels by trapezoids with interpolation at the edges (each value set back by half its
-    averaging time), meters by the overlap with their cycles, counters by their increments,
-    channels with ``energy_rule: mean`` in their identity by the mean of the samples inside times
-    the duration (EA-HAS-Bench's way). Nothing is scaled up for what was not measured: holes lower
-    the coverage, and below ``min_coverage`` the energy is null.
+    averaging time), meters by the overlap with their cycles, the driver's sample ring by the time
+    each sample stands for, counters by their increments with the ring of the same device as the
+    shape in between, channels with ``energy_rule: mean`` in their identity by the mean of the
+    samples inside times the duration (EA-HAS-Bench's way). Nothing is scaled up for what was not
+    measured: holes lower the coverage, and below ``min_coverage`` the energy is null.
 
     Args:
         samples: Table ``samples``.
         channels: Table ``channels``.
         clocks: Table ``clocks``.
         windows: Table ``windows``.
-        settings: Keys of `DEFAULTS`; other keys are ignored.
+        settings: Keys of `DEFAULTS`, and ``sensors``: what `wattproof characterise` found, as the
+            path of its file or as `wattproof.sensing.load` returns it. Other keys are ignored.
 
     Returns:
         Table ``energy``, one row per window × channel; null where unknown.
 
     Raises:
-        WattproofError: If a power channel is not in W, or an energy channel not in J.
+        WattproofError: If a power channel is not in W, or an energy channel not in J, or there is
+            no such sensor description.
     """
     chosen = {key: float(settings.get(key, value)) for key, value in DEFAULTS.items()}
+    sensors = load_sensors(settings.get("sensors"))
     frame, listed, cut = as_frame(samples), as_frame(channels), as_frame(windows)
     instants = to_recording_time(frame, listed, clocks)
     usable = good(frame) & ~np.asarray(instants.isna(), dtype=bool)
@@ -175,9 +216,8 @@ def integrate(
         start_ns, _ = int64(own, "start_ns")
         end_ns, _ = int64(own, "end_ns")
         rows = records(wanted.iloc[where])
-        results = []
-        for channel in rows:
-            series = _series(
+        series = [
+            _series(
                 by_channel.get((*key, channel["source"], channel["channel"])),
                 t_ns,
                 usable,
@@ -186,7 +226,9 @@ def integrate(
                 clock_rows.get((*key, channel["source"])),
                 channel["clock"] == "device",
             )
-            results.append(integrate_channel(channel, series, start_ns, end_ns, chosen))
+            for channel in rows
+        ]
+        results = _results(rows, series, start_ns, end_ns, chosen, sensors)
         duration_s = (end_ns - start_ns) / NS_PER_S
         ratios = _counter_ratios(rows, results)
         for channel, result, ratio in zip(rows, results, ratios, strict=True):

@@ -1,21 +1,28 @@
-"""Standard uncertainty of a window's energy: a first budget in the manner of the GUM.
+"""Standard uncertainty of a window's energy: a budget in the manner of the GUM.
 
-Terms, added in quadrature:
+Terms, independent of each other and so added in quadrature:
 
 - *reading*: the instrument's limit of error as a share of the reading, rectangular (limit/√3),
   fully correlated inside the window;
 - *range*: likewise for the limit in watts, times the duration;
 - *quantum*: one step is rectangular (q/√12): of the two counter readings at the edges, or of each
   power sample, independent from sample to sample;
-- *edges*: an edge falls anywhere between two samples: the change of level there × period/√12;
-- *clock*: the spread of the alignment shifts the whole window: spread × the larger of the levels'
-  difference between both edges and the change at the edges;
+- *edges*: an edge falls anywhere between two samples: the change of level there × the time between
+  them/√12. For a counter with the shape of a sample ring that is the ring's 20 ms, for one without
+  the time between its steps or reads; for a part-time sensor always its update period;
+- *clock*: the spread of the alignment, and what is not known of the sensor's delay, shift the whole
+  window: spread × the larger of the levels' difference between both edges and the change at them;
+- *unseen*: what a sensor that looks only part of the time did not see, estimated from how what it
+  saw varies (`wattproof.energy.dutycycle`). Which sensors do: `wattproof.energy.sensor`;
 - *missing*: what was not measured is taken to be like the rest, with a rectangular distribution
   between nothing and twice that;
 - *scatter*, only where an energy is the mean of samples times the duration: s/√n × duration.
 
-Not in it yet: aliasing of a sensor that sees a quarter of the time, and gain differences between
-boards beyond the data sheet.
+A two-sided interval of 90 % is ± 1.645 × this. That is a statement about energy as the sensor's
+maker defines it: limits of error come from data sheets and published studies (NVIDIA boards: 5 %),
+and gains of single boards are known better only after calibration against a meter. Not in it: a
+delay of the sensor that nobody has measured (taken as 0 without a sensor description), and aliasing
+with loads that keep exact pace with the sensor's updates, which the sensor's data cannot show.
 """
 
 from __future__ import annotations
@@ -38,15 +45,14 @@ class Limits:
         reading: Limit of error as a share of the reading.
         range_w: Limit of error from the range, W.
         quantum: Smallest step, W or J.
-        period_s: Time between new values.
-        clock_s: Spread of the alignment; 0 on the recording's own clock.
+        clock_s: Standard uncertainty of the position in time; 0 on the recording's own clock with
+            a sensor whose delay is known.
         counter: True for cumulative channels.
     """
 
     reading: float
     range_w: float
     quantum: float
-    period_s: float
     clock_s: float
     counter: bool
 
@@ -58,6 +64,8 @@ def standard_uncertainty_j(
     coverage: F64Array,
     levels_w: tuple[F64Array, F64Array],
     changes_w: tuple[F64Array, F64Array],
+    edges_s: tuple[F64Array, F64Array],
+    unseen_j: F64Array,
     limits: Limits,
 ) -> F64Array:
     """Return the standard uncertainty (k = 1) of each window's energy in joules.
@@ -69,6 +77,8 @@ def standard_uncertainty_j(
         coverage: Shares covered.
         levels_w: Power at the start and at the end.
         changes_w: Change of power between the samples around the start and the end.
+        edges_s: Time within which such a change may lie anywhere, there.
+        unseen_j: Standard uncertainty by what the sensor did not see.
         limits: Of the channel.
     """
     reading = np.abs(energy_j) * limits.reading / SQRT_3
@@ -77,10 +87,11 @@ def standard_uncertainty_j(
         quantum = np.full_like(energy_j, limits.quantum / SQRT_12 * np.sqrt(2.0))
     else:
         quantum = limits.quantum / SQRT_12 * duration_s / np.sqrt(np.maximum(samples, 1.0))
-    edges = np.hypot(changes_w[0], changes_w[1]) * limits.period_s / SQRT_12
+    edges = np.hypot(changes_w[0] * edges_s[0], changes_w[1] * edges_s[1]) / SQRT_12
     difference = np.abs(levels_w[1] - levels_w[0])
     clock = limits.clock_s * np.maximum(difference, np.maximum(changes_w[0], changes_w[1]))
     seen = np.where(coverage > 0, coverage, np.nan)
     missing = np.abs(energy_j) * (1 - coverage) / seen / SQRT_3
-    total: F64Array = np.sqrt(reading**2 + span**2 + quantum**2 + edges**2 + clock**2 + missing**2)
+    terms = (reading, span, quantum, edges, clock, missing, unseen_j)
+    total: F64Array = np.sqrt(np.sum(np.square(terms), axis=0))
     return np.where(duration_s > 0, total, 0.0)
