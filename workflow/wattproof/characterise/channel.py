@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from wattproof.characterise import response
-from wattproof.characterise.response import BlockFit, Explained, Fit, Problem
+from wattproof.characterise import certainty, parttime, response, verdict
+from wattproof.characterise.certainty import BlockFit
+from wattproof.characterise.parttime import Explained
+from wattproof.characterise.response import Fit, Problem
 from wattproof.characterise.updates import (
     Polls,
     Refusal,
@@ -17,20 +19,11 @@ from wattproof.characterise.updates import (
     from_stamps,
     increments,
 )
-from wattproof.characterise.wave import F64Array, PartTimeWave, Wave
+from wattproof.characterise.wave import F64Array, Wave
 from wattproof.sensing import SensorDescription
 
 MAX_UPDATE_U = 0.025
-MAX_WINDOW_U = 0.10
-MAX_DELAY_U_S = 0.010
-"""Largest standard uncertainties with which a value is told: half of 5 %, 20 % and 20 ms."""
-POINT = 0.1
-"""A window that is shorter than this share of the update period, and maybe nothing, is a point."""
-
-DELAY_EDGE_S = 0.01
-"""A delay so near to an end of what is searched is not believed."""
-DOUBTFUL_SCATTER = 0.05
-"""From this share of the contrast on, scatter is named as the reason of a refusal."""
+"""Largest relative standard uncertainty of an update period that is told: half of 5 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,26 +96,22 @@ def characterise_channel(
     try:
         updates = _updates(series)
     except Refusal as refusal:
-        return Finding(replace(sensor, refused=_sentence("Nothing can be told", refusal)))
+        return Finding(replace(sensor, refused=verdict.sentence("Nothing can be told", refusal)))
     share = updates.period_u_s / updates.period_s
     if share > MAX_UPDATE_U:
         unsure = Refusal(f"the update period is uncertain by {share:.0%}")
-        return Finding(replace(sensor, refused=_sentence("Nothing can be told", unsure)))
+        return Finding(replace(sensor, refused=verdict.sentence("Nothing can be told", unsure)))
     sensor = replace(
         sensor, update_s=updates.period_s, uncertainty={"update_s": updates.period_u_s}
     )
     if series.kind == "energy":
         updates = increments(updates)
     try:
-        earliest_s = 0.0 if series.stamp_s is None else response.DELAY_S[0] + DELAY_EDGE_S
+        earliest_s = 0.0 if series.stamp_s is None else response.DELAY_S[0] + verdict.DELAY_EDGE_S
         return _respond(sensor, updates, wave, spans, edge_u_s, earliest_s)
     except Refusal as refusal:
-        refused = _sentence("Only the update period can be told", refusal)
+        refused = verdict.sentence("Only the update period can be told", refusal)
         return Finding(replace(sensor, refused=refused), updates)
-
-
-def _sentence(what: str, refusal: Refusal) -> str:
-    return f"{what}: {refusal}."
 
 
 def _updates(series: Series) -> Updates:
@@ -158,88 +147,10 @@ def _respond(
         raise Refusal(f"there are only {len(updates.t_s)} updates")
     best, other, use = _fitted(updates, wave)
     problem, fit = best.problem, best.fit
-    window, delay = response.intervals(problem, fit)
     blocks = _blocks(updates, use, problem, spans, fit)
-    excess_window = response.birge(
-        [b.window_s for b in blocks], [b.window_u_s for b in blocks], fit.window_s
-    )
-    excess_delay = response.birge(
-        [b.delay_s for b in blocks], [b.delay_u_s for b in blocks], fit.delay_s
-    )
-    window_u_s = float(np.hypot(window.u, best.window_u_s)) * excess_window
-    delay_fit_u_s = float(np.hypot(delay.u, best.delay_u_s)) * excess_delay
-    delay_u_s = float(np.sqrt(delay_fit_u_s**2 + updates.phase_u_s**2 + edge_u_s**2))
-
-    margin = response.evidence(problem, fit, other)
-    point = window.low <= 0 and window.high + window.u < POINT * updates.period_s
-    clear = margin >= response.SHAPE_MARGIN * excess_window**2
-    refused: list[str] = []
-    remarks: list[str] = []
-    uncertainty = dict(sensor.uncertainty)
-    window_s: float | None = fit.window_s
-    delay_s: float | None = fit.delay_s
-    averaging = fit.averaging
-    if point:
-        window_s, averaging = 0.0, "boxcar"
-        uncertainty["window_s"] = window.high
-        remarks.append("a value is a point, not a mean")
-    elif not clear:
-        window_s, averaging = None, "unknown"
-        refused.append(
-            "a mean over a window and a lag explain the values equally well "
-            f"(about {fit.window_s * 1e3:.3g} ms by a {fit.averaging})"
-        )
-    elif window_u_s > MAX_WINDOW_U * fit.window_s:
-        window_s = None
-        refused.append(
-            f"the window is {fit.window_s * 1e3:.3g} ms with a standard uncertainty of "
-            f"{window_u_s * 1e3:.3g} ms"
-            + (", and periods of the load disagree" if excess_window > 3 else "")
-        )
-    else:
-        uncertainty["window_s"] = window_u_s
-    if delay_u_s > MAX_DELAY_U_S:
-        delay_s = None
-        refused.append(
-            f"the delay is {fit.delay_s * 1e3:.3g} ms with a standard uncertainty of "
-            f"{delay_u_s * 1e3:.3g} ms"
-            + (", and periods of the load disagree" if excess_delay > 3 else "")
-        )
-    elif not clear and not point and fit.window_s > MAX_DELAY_U_S:
-        delay_s = None
-        refused.append("so the delay cannot be told from the window")
-    elif fit.delay_s > response.DELAY_S[1] - DELAY_EDGE_S:
-        delay_s = None
-        refused.append(f"the delay of {fit.delay_s:.3g} s is at the end of what is searched")
-    elif fit.delay_s < earliest_s - 3 * delay_u_s:
-        delay_s = None
-        refused.append(
-            f"the values would follow the load {-fit.delay_s * 1e3:.3g} ms before it switched: its "
-            "instants are wrong, or the sensor is of another kind than is known here"
-        )
-    else:
-        uncertainty["delay_s"] = delay_u_s
-    if refused and fit.scatter_w > DOUBTFUL_SCATTER * fit.contrast_w:
-        refused.append(
-            f"the values scatter by {fit.scatter_w:.3g} W around what the load explains, and it "
-            f"moves them by {fit.contrast_w:.3g} W: a weak load, or somebody else on the GPU"
-        )
-    if isinstance(problem.wave, PartTimeWave):
-        seen = problem.wave.seen_s / problem.wave.period_s
-        remarks.append(f"it averages updates that each see {seen:.0%} of the time")
-    if window_s and window_s < 0.95 * updates.period_s and averaging == "boxcar":
-        remarks.append(f"the sensor sees {window_s / updates.period_s:.0%} of the time")
-    sensor = replace(
-        sensor,
-        window_s=window_s,
-        delay_s=delay_s,
-        averaging=averaging,
-        uncertainty=uncertainty,
-        refused=_sentence("Not everything can be told", Refusal("; ".join(refused)))
-        if refused
-        else "",
-    )
-    return Finding(sensor, updates, fit, problem.wave, problem.centre_s, blocks, tuple(remarks))
+    known = verdict.Known.weigh(best, other, blocks, updates, edge_u_s)
+    sensor, remarks = verdict.tell(sensor, known, updates.period_s, earliest_s)
+    return Finding(sensor, updates, fit, problem.wave, problem.centre_s, blocks, remarks)
 
 
 def _fitted(updates: Updates, wave: Wave) -> tuple[Explained, Fit, np.ndarray]:
@@ -250,7 +161,7 @@ def _fitted(updates: Updates, wave: Wave) -> tuple[Explained, Fit, np.ndarray]:
         found: list[Explained] = []
         for shape in response.SHAPES:
             plain = response.search(problem, shape)
-            better = response.part_time(problem, plain, updates.period_s)
+            better = parttime.part_time(problem, plain, updates.period_s)
             found.append(better or Explained(problem, plain))
         best, other = sorted(found, key=lambda one: one.fit.misfit)
         response.check_moved(best.problem, best.fit)
@@ -273,10 +184,10 @@ def _blocks(
     found = []
     for span in spans:
         inside = use & (updates.t_s >= span.start_s) & (updates.t_s < span.end_s)
-        if inside.sum() < response.MIN_TELLING:
+        if inside.sum() < certainty.MIN_TELLING:
             continue
         part = Problem(updates, problem.wave, inside)
-        one = response.block_fit(span.name, part, fit, problem.centre_s)
+        one = certainty.block_fit(span.name, part, fit, problem.centre_s)
         if one is not None:
             found.append(one)
     return tuple(found)

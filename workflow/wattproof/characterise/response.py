@@ -7,14 +7,14 @@ and are projected out, so only two numbers are searched for. The load's edges ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize
 
 from wattproof.characterise.updates import Refusal, Updates
-from wattproof.characterise.wave import F64Array, PartTimeWave, Wave
+from wattproof.characterise.wave import F64Array, Wave
 
 SHAPES = ("boxcar", "lag")
 WINDOWS_S = np.geomspace(0.0015, 4.0, 32)
@@ -30,16 +30,8 @@ OUTLIER = 6.0
 MAX_OUTLIERS = 0.08
 SIGNIFICANT = 30.0
 """Least N·ln(variance before / after the fit)."""
-PART_TIME_FROM = 1.5
-"""Averages over more update periods than this may be averages of part-time updates."""
-PART_TIME_SHARES = (0.05, 0.1, 0.17, 0.25, 0.35, 0.5, 0.7, 0.85)
-PART_TIME_POINTS = 400
-SHARE_STEP = 0.02
 MAX_SCATTER = 0.35
 """Largest scatter around the fit, as a share of the contrast."""
-BLOCK_FLOOR = 0.01
-MIN_TELLING = 10
-"""Least number of updates between the levels: the others say nothing about window or shape."""
 SHAPE_MARGIN = 12.0
 """Least N·ln(misfit of the other shape / misfit of the chosen one)."""
 
@@ -204,79 +196,6 @@ def search(problem: Problem, averaging: str) -> Fit:
     return problem.solved(averaging, *problem.best(averaging, starts))
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """A fit, what it was fitted to, and what the wave that it assumes leaves open.
-
-    Attributes:
-        problem: The updates, and the load as the sensor sees it.
-        fit: The fit.
-        window_u_s: Standard uncertainty of the window by the share of the time that is seen.
-        delay_u_s: Likewise of the delay.
-    """
-
-    problem: Problem
-    fit: Fit
-    window_u_s: float = 0.0
-    delay_u_s: float = 0.0
-
-
-def part_time(problem: Problem, fit: Fit, period_s: float) -> Explained | None:
-    """Explain a long average by updates that see only a part of their period; None if no better.
-
-    An average over such updates weighs the load's edges by whether they fell into a window. Fitted
-    by a plain mean it scatters, and its delay is off by half of what is not seen.
-
-    Args:
-        problem: The updates.
-        fit: Of a plain mean or lag.
-        period_s: Of the updates.
-    """
-    if fit.window_s < PART_TIME_FROM * period_s:
-        return None
-    wave = problem.wave
-    around = period_s * (round(fit.window_s / period_s) + np.arange(-2, 3))
-    windows = [fit.window_s, *around[around >= period_s].tolist()]
-    delays = np.arange(max(fit.delay_s - period_s, DELAY_S[0]), fit.delay_s + period_s, 0.006)
-
-    def tried(share: float, start: Fit | None = None) -> Explained:
-        seen_s = share * period_s
-        seeing = problem.seen_by(PartTimeWave(wave.t_s, wave.level, period_s, seen_s))
-        if start is None:
-            coarse = seeing.thinned(PART_TIME_POINTS)
-            grid = [(w, d) for w in windows for d in delays.tolist()]
-            near = min(grid, key=lambda one: coarse.misfit(fit.averaging, *one))
-        else:
-            near = (start.window_s, start.delay_s)
-        window_s, delay_s = seeing.best(fit.averaging, [near])
-        return Explained(seeing, seeing.solved(fit.averaging, window_s, delay_s))
-
-    shares = list(PART_TIME_SHARES)
-    results = [tried(share) for share in shares]
-    at = min(range(len(shares)), key=lambda i: results[i].fit.misfit)
-    best, share = results[at], shares[at]
-    if evidence(problem, best.fit, fit) <= SHAPE_MARGIN:
-        return None
-    finer = optimize.minimize_scalar(
-        lambda x: tried(x, best.fit).fit.misfit,
-        bounds=(shares[max(at - 1, 0)], shares[min(at + 1, len(shares) - 1)]),
-        method="bounded",
-        options={"xatol": 0.002, "maxiter": 16},
-    )
-    if finer.fun < best.fit.misfit:
-        share = float(finer.x)
-        best = tried(share, best.fit)
-    low, high = (tried(share + step, best.fit).fit for step in (-SHARE_STEP, SHARE_STEP))
-    bend = max(low.misfit + high.misfit - 2 * best.fit.misfit, 1e-12) / 2
-    # The misfit may rise by one variance: so many steps of the share.
-    steps = min(float(np.sqrt(best.fit.variance / bend)), 1 / SHARE_STEP)
-    return replace(
-        best,
-        window_u_s=steps * abs(high.window_s - low.window_s) / 2,
-        delay_u_s=steps * abs(high.delay_s - low.delay_s) / 2,
-    )
-
-
 def evidence(problem: Problem, better: Fit, worse: Fit) -> float:
     """Return N·ln(misfit of the worse / misfit of the better), for independent residuals."""
     floor = problem.count * (FLOOR * better.contrast_w) ** 2
@@ -289,133 +208,6 @@ def without_outliers(updates: Updates, problem: Problem, fit: Fit) -> np.ndarray
     residual = updates.value - fit.values(problem.wave, updates.t_s, problem.centre_s)
     spread = 1.4826 * float(np.median(np.abs(residual - np.median(residual))))
     return np.abs(residual) <= OUTLIER * max(spread, 0.03 * abs(fit.contrast_w))
-
-
-def _bound(rises: Callable[[float], float], inside: float, outside: float, target: float) -> float:
-    """Where a function that grows away from `inside` passes `target`, or `outside`."""
-    if rises(outside) < target:
-        return outside
-    for _ in range(14):
-        middle = (inside + outside) / 2
-        if rises(middle) < target:
-            inside = middle
-        else:
-            outside = middle
-    return (inside + outside) / 2
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """Interval of one standard uncertainty around a best value."""
-
-    low: float
-    high: float
-
-    @property
-    def u(self) -> float:
-        """Standard uncertainty: half of the interval."""
-        return (self.high - self.low) / 2
-
-
-def intervals(problem: Problem, fit: Fit) -> tuple[Interval, Interval]:
-    """Profile intervals of window and delay: where the misfit rises by one variance.
-
-    The other parameter is free meanwhile. (No derivatives: the misfit has kinks, and for a window
-    that is short against the spacing of the updates it is flat in places.)
-    """
-    base = problem.misfit(fit.averaging, fit.window_s, fit.delay_s)
-    target = base + fit.variance
-    half = 0.5 * fit.window_s if fit.averaging == "boxcar" else fit.window_s
-
-    def by_window(window_s: float) -> float:
-        # The centre of gravity of the response is what is known best: it moves little.
-        moved = (fit.window_s - window_s) * (0.5 if fit.averaging == "boxcar" else 1.0)
-        centre, reach = fit.delay_s + moved, 0.003 + abs(moved) / 2
-        return _least(lambda d: problem.misfit(fit.averaging, window_s, d), centre, reach)
-
-    def by_delay(delay_s: float) -> float:
-        moved = (fit.delay_s - delay_s) * (2.0 if fit.averaging == "boxcar" else 1.0)
-        centre, reach = fit.window_s + moved, 0.2 * fit.window_s + abs(moved) / 2
-        return _least(lambda w: problem.misfit(fit.averaging, max(w, 1e-4), delay_s), centre, reach)
-
-    window = Interval(
-        _bound(by_window, fit.window_s, 0.0, target),
-        _bound(by_window, fit.window_s, 2.0 * fit.window_s + 0.01, target),
-    )
-    reach = half + 0.02
-    delay = Interval(
-        _bound(by_delay, fit.delay_s, fit.delay_s - reach, target),
-        _bound(by_delay, fit.delay_s, fit.delay_s + reach, target),
-    )
-    return window, delay
-
-
-def _least(cost: Callable[[float], float], centre: float, reach: float) -> float:
-    bounds = (centre - reach, centre + reach)
-    result = optimize.minimize_scalar(
-        cost, bounds=bounds, method="bounded", options={"xatol": 1e-5, "maxiter": 18}
-    )
-    return min(float(result.fun), cost(centre))
-
-
-@dataclass(frozen=True, slots=True)
-class BlockFit:
-    """Window and delay by one stretch of the load alone, with standard uncertainties."""
-
-    name: str
-    updates: int
-    window_s: float
-    window_u_s: float
-    delay_s: float
-    delay_u_s: float
-
-
-def block_fit(name: str, problem: Problem, fit: Fit, centre_s: float) -> BlockFit | None:
-    """Fit one stretch alone, near the fit of all; None if it tells nothing about both.
-
-    Its levels are those of the fit of all: a short stretch cannot tell them as well.
-    """
-    if problem.telling(fit) < MIN_TELLING:
-        return None
-    start = np.array([fit.window_s, fit.delay_s])
-    steps = np.array([max(0.1 * fit.window_s, 5e-4), max(0.05 * fit.window_s, 1e-3)])
-
-    def cost(x: F64Array) -> float:
-        window_s, delay_s = start + x * steps
-        tried = replace(fit, window_s=max(float(window_s), 0.0), delay_s=float(delay_s))
-        residual = problem.value - tried.values(problem.wave, problem.t_s, centre_s)
-        return float(residual @ residual)
-
-    found = optimize.minimize(cost, np.zeros(2), method="Nelder-Mead", options={"maxfev": 120})
-    variance = fit.variance
-    right, down = np.eye(2)
-    x = found.x
-    diagonal = [cost(x + side) + cost(x - side) - 2 * found.fun for side in (right, down)]
-    mixed = cost(x + right + down) + cost(x - right - down)
-    mixed -= cost(x + right - down) + cost(x - right + down)
-    hessian = np.array([[diagonal[0], mixed / 4], [mixed / 4, diagonal[1]]])
-    if not np.all(np.linalg.eigvalsh(hessian) > 2 * variance / 25):
-        return None
-    u = np.sqrt(np.diag(2 * variance * np.linalg.inv(hessian))) * steps
-    window_s, delay_s = start + x * steps
-    # Kinks make the curvature look better than it is: no short stretch is trusted to less.
-    least = BLOCK_FLOOR * fit.window_s
-    return BlockFit(
-        name,
-        problem.count,
-        float(window_s),
-        float(np.hypot(u[0], least)),
-        float(delay_s),
-        float(np.hypot(u[1], least)),
-    )
-
-
-def birge(values: Sequence[float], u: Sequence[float], best: float) -> float:
-    """Return by how much values scatter more than their uncertainties say; at least 1."""
-    if len(values) < 2:
-        return 1.0
-    pulls = (np.asarray(values) - best) / np.asarray(u)
-    return max(1.0, float(np.sqrt(np.mean(pulls**2))))
 
 
 def check_moved(problem: Problem, fit: Fit) -> None:
