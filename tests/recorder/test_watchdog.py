@@ -16,6 +16,7 @@ from faulty_sources import FACTORY
 
 from wattproof.recorder import Recorder, child, loops, priority, read_stream, seal_session
 from wattproof.recorder.child import Child
+from wattproof.sources.base import Pacing
 
 REAL = {"kind": "real", "dir": None}
 
@@ -74,11 +75,21 @@ def test_hangs_of_three_kinds_are_mended_and_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("period_s", "own_s", "limit_s"),
-    [(0.01, 0.0, 5.0), (0.5, 0.0, 10.0), (60.0, 0.0, 30.0), (0.1, 10.0, 15.0)],
+    ("pacing", "period_s", "own_s", "limit_s"),
+    [
+        ("deadline", 0.01, None, 5.0),
+        ("deadline", 0.5, None, 10.0),
+        ("deadline", 60.0, None, 30.0),
+        ("pause", 0.1, 10.0, 15.0),
+        ("stream", 0.1, None, 10.0),
+    ],
 )
-def test_how_long_a_read_may_take(period_s: float, own_s: float, limit_s: float) -> None:
-    source = SimpleNamespace(period_s=period_s, read_limit_s=own_s)
+def test_how_long_a_read_may_take(
+    pacing: str, period_s: float, own_s: float | None, limit_s: float
+) -> None:
+    source = SimpleNamespace(pacing=Pacing(pacing), period_s=period_s)
+    if own_s is not None:
+        source.read_limit_s = own_s
     assert loops.hung_limit_s(source) == limit_s  # type: ignore[arg-type]
 
 

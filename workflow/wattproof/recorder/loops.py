@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from wattproof.recorder.streams import Row
-from wattproof.sources.base import Pacing, Reading, Source, wall_offset_ns
+from wattproof.sources.base import Pacing, Patient, Reading, Source, wall_offset_ns
 from wattproof.units import s_to_ns
 
 Sink = Callable[[list[Row]], None]
@@ -48,16 +48,19 @@ LATE_SHARE = 0.5
 HUNG_S = 5.0
 HUNG_PERIODS = 20
 HUNG_MOST_S = 30.0
+HUNG_STREAM_S = 10.0
+"""A stream whose device was pulled may try to connect anew inside a read."""
 
 
 def hung_limit_s(source: Source) -> float:
     """Return how long after its deadline a read must be over.
 
-    20 periods, but 5 s at least and 30 s at most; a source whose reads may take longer by
-    themselves says so (``read_limit_s``).
+    20 periods, but 5 s at least (10 s for streams) and 30 s at most; a source whose reads may take
+    longer by themselves says so (`wattproof.sources.base.Patient`).
     """
-    own = float(getattr(source, "read_limit_s", 0.0))
-    return max(HUNG_S, min(HUNG_PERIODS * source.period_s, HUNG_MOST_S), own + HUNG_S)
+    own = source.read_limit_s if isinstance(source, Patient) else 0.0
+    least = HUNG_STREAM_S if source.pacing is Pacing.STREAM else HUNG_S
+    return max(least, min(HUNG_PERIODS * source.period_s, HUNG_MOST_S), own + HUNG_S)
 
 
 class Beat:

@@ -155,6 +155,17 @@ class Interruptible(Protocol):
         ...
 
 
+@runtime_checkable
+class Patient(Protocol):
+    """A source whose `read` may take several seconds by itself, having a time-out of its own.
+
+    The recorder's watchdog ends a process whose read takes longer than 20 periods (5 s at least;
+    10 s for streams), or than `read_limit_s` and 5 s more.
+    """
+
+    read_limit_s: float
+
+
 class Every:
     """Says when something slow is due again: at most once per `interval_s`, on a steady grid.
 
