@@ -16,6 +16,8 @@ from wattproof.units import j_to_wh
 K90 = 1.645
 """Half the 90 % interval of a normal distribution, in standard uncertainties."""
 
+ESTIMATES = "codecarbon"
+"""A source that estimates energy and measures none."""
 _BEST = ("energy", "power_samples", "power_instant", "power_usage", "power_average", "power")
 """Channels of one GPU, best first: they tell the same energy, so only one of them counts."""
 _SCOPES = ("power_module", "power_memory")
@@ -40,7 +42,8 @@ def energies(run: pd.DataFrame, idle: pd.DataFrame, channels: pd.DataFrame) -> l
     found = []
     for row in records(run):
         channel = known[row["source"], row["channel"]]
-        u_j = number(row["energy_u_j"])
+        # How wrong an estimate is, its scatter does not tell.
+        u_j = None if row["source"] == ESTIMATES else number(row["energy_u_j"])
         energy_j = number(row["energy_j"])
         item = {
             "source": row["source"],
@@ -49,7 +52,7 @@ def energies(run: pd.DataFrame, idle: pd.DataFrame, channels: pd.DataFrame) -> l
             "label": _label(channel),
             "group": _group(row["source"], row["channel"]),
             "main": False,
-            "estimate": row["source"] == "codecarbon",
+            "estimate": row["source"] == ESTIMATES,
             "energy_j": energy_j,
             "energy_wh": None if energy_j is None else j_to_wh(energy_j),
             "mean_w": number(row["mean_w"]),
@@ -100,7 +103,7 @@ def _label(channel: Mapping[str, Any]) -> str:
 def _group(source: str, channel: str) -> str:
     """Return what a channel measures: channels of one group tell the same energy."""
     stem, _, what = channel.partition(".")
-    if source == "codecarbon":
+    if source == ESTIMATES:
         return f"{source}.{channel}"
     if _GPU.fullmatch(stem) and what not in _SCOPES:
         return stem

@@ -13,8 +13,9 @@ import platform
 import resource
 import shutil
 import socket
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ FAILED = 125
 """Exit code if we fail before the command was started, as `timeout` and `env` have it."""
 SETTLE_S = 1.0
 """After the command, until its power has gone from the averages, before idle is measured."""
+PATIENCE_S = 4.0
 PAD_S = 0.3
 PAD_AFTER_S = 0.6
 PAD_PERIODS = 2.5
@@ -122,7 +124,8 @@ def _run(
     marks = MarkWriter(folder.marks)
     ended: commands.Ended | None = None
     with contextlib.closing(marks):
-        recorder.start()
+        with _patience(say):
+            recorder.start()
         cpu_s = _cpu_s()
         care = _Care(recorder.check, say)
         try:
@@ -154,6 +157,20 @@ def _run(
     }
     care.of(lambda: write_json(folder.about, about))
     return ended.exit_code
+
+
+@contextlib.contextmanager
+def _patience(say: Say) -> Iterator[None]:
+    """Say so if the instruments take long to start: a driver may hang."""
+    text = "an instrument takes long to start; the command waits for it, but not for ever"
+    timer = threading.Timer(PATIENCE_S, say, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 class _Care:
@@ -280,7 +297,8 @@ def _check_required(require: Sequence[str], settings: Settings, started: Sequenc
 
 
 def _announce(started: Sequence[str], options: Options, say: Say) -> None:
-    words = ", ".join(started) or "nothing"
+    here = [name for name in options.settings.sources if name in started]
+    words = ", ".join(here) or "nothing"
     if not set(started) & set(ENERGY_SOURCES):
         words += " (no source of energy works here; the end says why)"
     say(f"measuring {options.command[0]} with {words}")

@@ -122,7 +122,7 @@ def _name(item: Mapping[str, Any]) -> str:
     kind = kind_of(item)
     stem, _, what = str(item["channel"]).partition(".")
     if item["estimate"]:
-        return f"estimate {item['channel']}"
+        return f"estimate of {what}  ({item['source']})"
     if kind == "gpu":
         label = str(item["label"]).removeprefix("NVIDIA ")
         scope = f" {what}" if what.startswith("power_m") else ""
