@@ -25,6 +25,8 @@ READ_BYTES = 65_536
 WRITE_S = 1.0
 """A write that is not taken for this long (no RTS/CTS, a full socket) has failed."""
 CONNECT_S = 5.0
+LOOK_UP_S = 15.0
+"""A name that nobody on the network knows may take the system so long."""
 BREAK_S = 0.25
 GOODBYE_S = 0.5
 """What was written last has this long to leave before a serial port is closed."""

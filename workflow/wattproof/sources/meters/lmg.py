@@ -55,6 +55,8 @@ class LmgSource:
 
     def __init__(self, dialect: Dialect, settings: Settings, simulated: bool = False) -> None:
         self.period_s = settings.cycle_s
+        self.read_limit_s = dialect.connect_limit_s
+        """For the recorder's watchdog: mending connects anew."""
         self._dialect = dialect
         self._settings = settings
         self._simulated = simulated

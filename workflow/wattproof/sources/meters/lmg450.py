@@ -16,7 +16,7 @@ from wattproof.errors import WattproofError
 from wattproof.sources.endpoints import Endpoints
 from wattproof.sources.meters import lmg_setup
 from wattproof.sources.meters.lines import Lines, Talk, pause
-from wattproof.sources.meters.link import open_link
+from wattproof.sources.meters.link import LOOK_UP_S, open_link
 from wattproof.sources.meters.lmg import LmgSource
 from wattproof.sources.meters.lmg_counters import COUNT_MODULUS, Clock, Line
 from wattproof.sources.meters.lmg_settings import port_of, settings_of, settings_schema
@@ -111,6 +111,7 @@ class SerialDialect:
         self.models = models
         self.where = port
         self.hint = f"{baud} baud, 8N1, RTS/CTS, echo off"
+        self.connect_limit_s = LOOK_UP_S if port.startswith("tcp://") else 0.0
         self._channels = channels
         self._baud = baud
         self._line_end = line_end

@@ -16,7 +16,7 @@ from wattproof.errors import WattproofError
 from wattproof.sources.endpoints import Endpoints
 from wattproof.sources.meters import lmg_setup
 from wattproof.sources.meters.lines import Lines, Talk
-from wattproof.sources.meters.link import LinkLostError, TcpLink, parse_tcp
+from wattproof.sources.meters.link import LOOK_UP_S, LinkLostError, TcpLink, parse_tcp
 from wattproof.sources.meters.lmg import LmgSource
 from wattproof.sources.meters.lmg_counters import Clock, Line
 from wattproof.sources.meters.lmg_settings import port_of, settings_of, settings_schema
@@ -83,6 +83,7 @@ class TcpDialect:
 
     models: tuple[str, ...] = ("LMG670", "LMG671", "LMG641", "LMG640", "LMG611", "LMG610")
     clock = STAMPS
+    connect_limit_s = LOOK_UP_S
 
     def __init__(self, host: str, port: int, channels: int = 1) -> None:
         self.where = f"{host}:{port}"

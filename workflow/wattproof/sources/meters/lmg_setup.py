@@ -35,6 +35,8 @@ class Dialect(Protocol):
     hint: str
     """What to check when the meter does not answer."""
     clock: Clock
+    connect_limit_s: float
+    """Longest that `connect` may block when all goes wrong: a network name is looked up."""
 
     def connect(self, connect_s: float) -> Lines:
         """Open the link."""
