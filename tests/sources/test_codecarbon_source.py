@@ -241,3 +241,32 @@ def test_real_library_in_the_recorder(tmp_path: Path) -> None:
     assert node_j[-1] > node_j[0] > 0
     channel = sealed["channels"].to_pylist()[0]
     assert json.loads(channel["identity"])["estimator"] is True
+
+
+@needs_library
+def test_real_library_sums_all_gpus_of_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four GPUs at 100 … 400 W on the stub driver, one of them visible to this job: 1000 W."""
+    from stub_nvml import PowerScript, StubDriver, StubGpu
+
+    gpus = [StubGpu(uuid=f"GPU-{i}", name="NVIDIA H100 80GB HBM3") for i in range(4)]
+    driver = StubDriver.build(tmp_path / "stub", gpus=gpus)
+    for name, value in driver.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    begin_ns = time.monotonic_ns()
+    for number in range(4):
+        watts = 100.0 * (number + 1)
+        driver.play(gpu=number, script=PowerScript(begin_ns, [(1.0, watts)], then=watts))
+    node = {"kind": "real", "dir": None}
+    with Recorder(tmp_path / "session", {"codecarbon": {"period_s": 0.5}}, node):
+        time.sleep(3.5)
+    sealed = seal_session(tmp_path / "session", "r", 0)
+    identity = json.loads(sealed["channels"].to_pylist()[0]["identity"])
+    assert (identity["gpu_count"], identity["gpus"]) == (4, "4 x NVIDIA H100 80GB HBM3")
+    samples = sealed["samples"]
+    gpu = samples.filter(pc.equal(samples["channel"], "codecarbon.gpu")).to_pylist()
+    seconds = (gpu[-1]["end_ns"] - gpu[0]["end_ns"]) / 1e9
+    # The counter steps each 100 ms, so either edge may be that much off.
+    assert (gpu[-1]["value"] - gpu[0]["value"]) / seconds == pytest.approx(1000, rel=0.25 / seconds)
