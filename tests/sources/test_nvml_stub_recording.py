@@ -52,7 +52,7 @@ def test_every_sample_of_the_ring_once_despite_stalls(
         assert child.process is not None
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            time.sleep(rng.uniform(0.0, 1.0))
+            time.sleep(rng.uniform(0.1, 1.0))  # two stalls in a row would be one longer stall
             os.kill(child.process.pid, signal.SIGSTOP)
             time.sleep(rng.uniform(0.0, 1.5))
             os.kill(child.process.pid, signal.SIGCONT)

@@ -9,16 +9,23 @@ the kernel (and started again in the ordinary class), and children (nvidia-smi) 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import platform
 import resource
 import signal
+import struct
 from collections.abc import Callable
 from types import FrameType
 
 REAL_TIME = "real-time"
 NICE = "nice"
+SHORT_SLICE = "short slice"
 ORDINARY = "ordinary"
 
+SLICE_NS = 200_000
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
+"""Number of the system call, for which Python has no function."""
 LEVEL = 1
 NICENESS = -10
 SOFT_S = 0.05
@@ -30,7 +37,7 @@ def raise_priority() -> str:
     """Raise the priority of the calling thread as far as permitted.
 
     Returns:
-        ``real-time``, ``nice``, or ``ordinary`` where neither is permitted.
+        ``real-time``, ``nice``, ``short slice``, or ``ordinary`` where none is permitted.
     """
     try:
         bound = (round(SOFT_S * 1e6), round(HARD_S * 1e6))
@@ -44,7 +51,18 @@ def raise_priority() -> str:
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
         return NICE
     except OSError:
-        return ORDINARY
+        return SHORT_SLICE if _shorten_slice() else ORDINARY
+
+
+def _shorten_slice() -> bool:
+    """Ask for short turns in the ordinary class: they come sooner (Linux 6.12; no permission)."""
+    number = _SCHED_SETATTR.get(platform.machine())
+    if number is None:
+        return False
+    # struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period.
+    wanted = struct.pack("=IIQiIQQQ", 48, os.SCHED_OTHER, 0, 0, 0, SLICE_NS, 0, 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.syscall(number, 0, ctypes.c_char_p(wanted), 0) == 0)
 
 
 def step_back() -> None:

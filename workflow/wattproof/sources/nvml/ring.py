@@ -34,8 +34,8 @@ from wattproof.sources.nvml.devices import (
 
 POWER_SAMPLES = 0
 """NVML_TOTAL_POWER_SAMPLES."""
-DRAIN_S = 0.4
-"""Time between two drains: a sixth of the ring, so stalls of up to 2 s lose nothing."""
+DRAIN_S = 0.25
+"""Time between two drains: a tenth of the ring, so stalls of up to 2.1 s lose nothing."""
 RING_PERIOD_S = 0.02
 STEP_NS = 5_000_000
 """The wall clock was set if it moved by more than this between two drains. Less is slewing, and
@@ -133,7 +133,7 @@ class RingSource:
         )
         # A short ring must be drained more often; one that has only begun to fill says nothing.
         if span_s > 4 * RING_PERIOD_S:
-            self.period_s = min(self.period_s, max(span_s / 5, 4 * RING_PERIOD_S))
+            self.period_s = min(self.period_s, max(span_s / 8, 4 * RING_PERIOD_S))
         uuids = [ring.gpu.uuid for ring in self._rings]
         identity = {"driver": self._driver.version, "uuids": uuids}
         return Description(identity, tuple(channels), self._simulated)
