@@ -134,9 +134,9 @@ class _Lookup:
         return row
 
     def gpu(self, key: Key, slot: int) -> dict[str, Any] | None:
-        """Row of the GPU's counter, else of the integral of its instant power."""
-        for channel in (f"gpu{slot}.energy", f"gpu{slot}.power_instant"):
-            row = self.energy.get((key, NVML, channel))
+        """Row of the GPU's counter, else of the integral of its power."""
+        for what in ("energy", "power_instant", "power_usage"):
+            row = self.energy.get((key, NVML, f"gpu{slot}.{what}"))
             if row is not None and row["energy_j"] is not None:
                 return row
         return None

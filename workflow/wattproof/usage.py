@@ -19,6 +19,7 @@ POWER_SERIES = (
     ("nvml", "energy"),
     ("nvml", "power_instant"),
     ("nvml", "power_average"),
+    ("nvml", "power_usage"),
     ("smi", "power"),
 )
 """Where an epoch's mean power comes from, best first."""

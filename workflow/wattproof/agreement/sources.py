@@ -45,7 +45,7 @@ class Label:
 LABELS: dict[str, Label] = {
     "SMI": Label("smi", ("power",)),
     "SMI (corrected)": Label("smi", ("power",), corrected=True),
-    "NVML": Label("nvml", ("energy", "power_instant")),
+    "NVML": Label("nvml", ("energy", "power_instant", "power_usage")),
     "NVML instant (integral)": Label("nvml", ("power_instant",)),
     "NVML average (integral)": Label("nvml", ("power_average",)),
 }

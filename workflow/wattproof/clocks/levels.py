@@ -178,6 +178,7 @@ def pick_reference(channels: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     found += instant
     for pattern, kind in (
         ("gpu*.power_average", "power"),
+        ("gpu*.power_usage", "power"),
         ("gpu*.power", "power"),
         ("gpu*.energy", "energy"),
     ):

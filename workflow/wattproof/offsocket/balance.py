@@ -25,8 +25,9 @@ WINDOW_COLUMNS = (
 CALIBRATION = "calibration"
 """Setting of calibration loads; they are no training."""
 
-NVML_QUANTITIES = ("energy", "power_instant", "power_average")
-"""Series that give a GPU's energy, best first: counter, integral, integral of the 1 s average."""
+NVML_QUANTITIES = ("energy", "power_instant", "power_average", "power_usage")
+"""Series that give a GPU's energy, best first: counter, integral, integral of the 1 s average, and
+of what boards without these fields give."""
 
 NOT_COMPARABLE = frozenset({"clock_not_proven"})
 """Flags of energies whose window cannot be trusted to be the same as another source's."""

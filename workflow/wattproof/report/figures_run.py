@@ -112,7 +112,7 @@ def distribution(inputs: ReportInputs) -> Drawing:
 
 _TIMELINE = (
     (METER, re.escape(METER_CHANNEL), "node (W)"),
-    ("nvml", r"gpu\d+\.(power_instant|power_average)", "NVML (W)"),
+    ("nvml", r"gpu\d+\.(power_instant|power_average|power_usage)", "NVML (W)"),
     ("smi", r"gpu\d+\.power\w*", "SMI (W)"),
     ("rapl", r".*(package|dram).*", "RAPL (W)"),
     ("host", r".*(load|util).*", "host load (%)"),

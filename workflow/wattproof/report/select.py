@@ -19,7 +19,7 @@ METER_CHANNEL = "node.ac"
 """Its channel with the power of the whole node."""
 
 _GPU = re.compile(r"^gpu(\d+)\.")
-_PREFERENCE = ("energy", "power_instant", "power_average", "power")
+_PREFERENCE = ("energy", "power_instant", "power_average", "power_usage", "power")
 """Channels of a GPU from best to worst: a counter misses nothing, an instant reading is not
 smeared over the last second (measurement.md)."""
 

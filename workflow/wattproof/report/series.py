@@ -128,7 +128,7 @@ def total(parts: list[Series]) -> Series:
 def gpu_power(inputs: ReportInputs, source: str, slot: int | None, origin_ns: int) -> Series:
     """Power of the run's GPU(s): instant readings where there are any, else averages."""
     gpu = r"gpu\d+" if slot is None else rf"gpu{slot}"
-    for kind in ("power_instant", "power_average", "power"):
+    for kind in ("power_instant", "power_average", "power_usage", "power"):
         names = channels_of(inputs, source, rf"{gpu}\.{kind}")
         if names:
             return total([power(inputs, source, name, origin_ns) for name in names])
