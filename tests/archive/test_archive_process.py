@@ -58,9 +58,6 @@ def test_rotation_loses_and_doubles_nothing(tmp_path: Path) -> None:
     assert all(entry.state == ENDED for entry in entries)
     assert sum(entry.good for entry in entries) == len(found)
     assert sum(entry.gaps for entry in entries) == 0
-    # Files begin with a second of the wall clock, but for the first one.
-    begins = [entry.file[16:19] for entry in entries[1:]]
-    assert all(int(ms) < 400 for ms in begins), begins
     status = [line for line in meter.told().splitlines() if "samples" in line]
     assert re.search(r"node\.ac 100\.\d+ W; \d+ samples, 0 failed, 0 gaps, \d+ files", status[-1])
     assert "stopped" in status[-1]
@@ -89,7 +86,7 @@ def test_killed_processes(tmp_path: Path) -> None:
             sent = len([c for c in device.cycles if c.fate == "good"])
             again.source().send_signal(signal.SIGKILL)
             # (The device began a new stream for the second start: cycles in between were not sent.)
-            assert sent - len(watts(meter.archive)) <= 1.0 / CYCLE_S + 1
+            assert sent - len(watts(meter.archive)) <= 1.5 / CYCLE_S
             again.has(3)
             again.wait_for(lambda: "(it was killed); starting it again" in again.told())
         finally:
@@ -212,8 +209,14 @@ def test_settings_from_a_campaign_and_from_options(tmp_path: Path) -> None:
     assert _settings("lmg450", "p", [], None)["driver"] == "lmg450"
 
 
+def like_nohup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 def test_old_files_go_by_age_and_only_then(tmp_path: Path) -> None:
-    with metered(tmp_path, "--rotate", "1s", "--keep", "1s") as (device, meter):
+    with metered(tmp_path, "--rotate", "1s", "--keep", "1s", preexec=like_nohup) as (device, meter):
+        meter.has(1)
+        meter.process.send_signal(signal.SIGHUP)  # the terminal is closed
         meter.has(2)
         first = index.present(meter.archive)[0]
         meter.wait_for(lambda: first not in index.present(meter.archive))

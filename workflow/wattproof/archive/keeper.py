@@ -88,7 +88,9 @@ def _stoppable() -> Iterator[StopSignal]:
     def ask(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's promise is kept
+        numbers.append(signal.SIGHUP)
     previous = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield stop
