@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pytest
 from faulty_sources import FACTORY
 
-from wattproof.recorder import Recorder, child, loops, priority, read_stream, seal_session
+from wattproof.recorder import Recorder, child, loops, priority, read_stream, seal_session, watchdog
 from wattproof.recorder.child import Child
 from wattproof.sources.base import Pacing
 
@@ -43,7 +43,7 @@ def test_hangs_of_three_kinds_are_mended_and_counted(tmp_path: Path) -> None:
         time.sleep(0.6)
         pids = {name: pid_of(tmp_path, name) for name in sources}
         os.kill(pids["stopped"], signal.SIGSTOP)
-        end = time.monotonic() + loops.HUNG_S + child.CONFIRM_S + 15
+        end = time.monotonic() + loops.HUNG_S + watchdog.CONFIRM_S + 15
         lame = ("sleeps", "holds", "stopped")
         while not all((tmp_path / "streams" / f"{name}.1.arrows").exists() for name in lame):
             assert time.monotonic() < end, "not started again in time"
@@ -93,39 +93,77 @@ def test_how_long_a_read_may_take(
     assert loops.hung_limit_s(source) == limit_s  # type: ignore[arg-type]
 
 
-def test_a_pause_of_the_whole_machine_is_no_hang(
+class Victim:
+    """A process as far as the watchdog knows it."""
+
+    def __init__(self) -> None:
+        self.kills = 0
+
+    def kill(self) -> None:
+        self.kills += 1
+
+
+def test_a_pause_of_the_whole_machine_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watchdog wakes first, sees an old promise, and must give the process a chance."""
+    now_s = [1000.0]
+    monkeypatch.setattr(watchdog.time, "monotonic", lambda: now_s[0])
+    dog, victim = watchdog.Watchdog(), Victim()
+    beat = loops.Beat(dog.arm())
+
+    def look() -> int:
+        dog.look(victim, True, 20.0)  # type: ignore[arg-type]
+        return victim.kills
+
+    beat.promise(round((now_s[0] + 5) * 1e9))
+    assert look() == 0
+    now_s[0] += 60.0  # the machine slept
+    assert look() == 0
+    beat.promise(round((now_s[0] + 5) * 1e9))
+    now_s[0] += 2.0
+    assert look() == 0
+    now_s[0] += 4.0  # now it is really silent
+    assert look() == 0
+    now_s[0] += 1.0
+    assert look() == 1
+    assert dog.verdict.startswith("hung")
+    assert not dog.in_vain()
+    now_s[0] += 5.5  # and the kill has no effect
+    assert dog.in_vain()
+    assert look() == 1, "nothing is killed twice"
+    dog.arm()
+    assert not dog.in_vain()
+    dog.disarm()
+    dog.disarm()
+
+
+def test_a_process_that_hangs_inside_the_kernel_is_left_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The watchdog wakes first, sees an old promise, and must give the process a chance."""
+    """It cannot be killed nor waited for: neither restart nor stop may wait for it for ever."""
+    monkeypatch.setattr(child, "TERMINATE_S", 0.05)
+    monkeypatch.setattr(child, "KILLED_S", 0.05)
     one = Child("a", "", {}, REAL, tmp_path, FACTORY)
-    kills: list[bool] = []
-    one.process = SimpleNamespace(kill=lambda: kills.append(True))  # type: ignore[assignment]
-    one.ready = True
-    one._beat = os.memfd_create("test")
-    os.truncate(one._beat, loops.SIZE)
-    beat = loops.Beat(one._beat)
-    now = [10**12]
-    monkeypatch.setattr(child.time, "monotonic_ns", lambda: now[0])
-    beat.promise(now[0] + 5 * 10**9)
-    one.watch(20.0)
-    now[0] += 60 * 10**9  # the machine slept
-    one.watch(20.0)
-    beat.promise(now[0] + 5 * 10**9)
-    now[0] += 2 * 10**9
-    one.watch(20.0)
-    assert not kills
-    now[0] += 4 * 10**9  # now it is really silent
-    one.watch(20.0)
-    assert not kills
-    now[0] += 1 * 10**9
-    one.watch(20.0)
-    assert kills == [True]
-    assert one.verdict.startswith("hung")
+    one.start()
+    real = one.process
+    assert real is not None
+
+    def wait(timeout: float | None = None) -> int:
+        assert timeout is not None, "this would wait for ever"
+        raise subprocess.TimeoutExpired("a", timeout)
+
+    monkeypatch.setattr(real, "wait", wait)
+    begin = time.monotonic()
+    one.join(begin)
+    one.join(begin)
+    assert time.monotonic() - begin < 2.0
+    monkeypatch.undo()
+    real.kill()
+    real.wait()
 
 
 def test_a_start_that_hangs_again_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a restart nobody waits for "ready", but the watchdog does."""
-    monkeypatch.setattr(child, "CONFIRM_S", 0.2)
+    monkeypatch.setattr(watchdog, "CONFIRM_S", 0.2)
     one = Child("a", "", {"open": "sleep"}, REAL, tmp_path, FACTORY)
     one.start()
     end = time.monotonic() + 20

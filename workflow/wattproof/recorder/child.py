@@ -14,16 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wattproof.recorder import loops
+from wattproof.recorder.watchdog import KILLED_S, Watchdog
 
 TERMINATE_S = 2.0
 """Time between terminating and killing a process that does not end by itself."""
 BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 15.0, 30.0)
 """Pause before the first, second … restart of a source: one that fails at once must not spin."""
-CONFIRM_S = 1.0
-"""A broken promise must be seen twice, so far apart, before the process is ended."""
-KILLED_S = 5.0
-"""A process that is still there so long after it was killed hangs inside the kernel."""
 STEADY_S = 60.0
 """A source that ran for this long begins anew with the shortest pause."""
 
@@ -83,15 +79,13 @@ class Child:
         self.source = source
         self.name = f"{source}@{lane}" if lane else source
         self.restarts = 0
-        self.hangs = 0
+        self.watchdog = Watchdog()
         self.ready = False
         self.offered = True
         self.given_up = False
         self.reason = ""
         self.started = 0.0
         self.restart_at = 0.0
-        self.verdict = ""
-        """What the watchdog found; empty if nothing."""
         self.process: subprocess.Popen[bytes] | None = None
         self._attempt = 0  # restarts since it last ran steadily
         self._spec = {
@@ -107,9 +101,7 @@ class Child:
         self._folder = folder
         self._heard = b""
         self._ordinary = False
-        self._beat = -1  # memory in which the process promises to be heard of again
-        self._silent_since: float | None = None
-        self._abandoned: list[subprocess.Popen[bytes]] = []
+        self._left_behind: list[subprocess.Popen[bytes]] = []
 
     @property
     def _stem(self) -> str:
@@ -129,19 +121,16 @@ class Child:
         """Start the process with files of its own."""
         stream = self._folder / f"{self._stem}.arrows"
         spec = self._folder / f"{self._stem}.spec"
-        self._close_beat()
-        self._beat = os.memfd_create("wattproof-beat")
-        os.truncate(self._beat, loops.SIZE)
+        beat = self.watchdog.arm()
         content = {
             **self._spec,
             "stream": str(stream),
             "info": str(self.info),
-            "beat": self._beat,
+            "beat": beat,
             "ordinary": self._ordinary,
         }
         spec.write_text(json.dumps(content), encoding="utf-8")
         self.ready, self.reason, self._heard = False, "", b""
-        self.verdict, self._silent_since = "", None
         self.started = time.monotonic()
         with self.log.open("wb") as log:
             # A session of its own: Ctrl-C and the signals of a shell go to the parent alone.
@@ -151,7 +140,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
-                pass_fds=(self._beat,),
+                pass_fds=(beat,),
             )
         assert self.process.stdout is not None
         os.set_blocking(self.process.stdout.fileno(), False)
@@ -185,54 +174,27 @@ class Child:
         """Whether there is no process (any more)."""
         return self.process is None or self.process.poll() is not None
 
-    def watch(self, ready_s: float) -> None:
-        """End a process that is not heard of any more, whatever it is doing.
-
-        It is killed when it has kept no promise for `CONFIRM_S`, seen twice: after a pause of the
-        whole machine it gets a chance to go on.
+    def watch(self, ready_s: float) -> bool:
+        """Look after a running process; returns whether it is past help and is left behind.
 
         Args:
             ready_s: Longest time that it may take to start.
         """
-        if self.verdict or self.process is None:
-            return
-        now_ns = time.monotonic_ns()
-        if self.ready:
-            silent = now_ns > int.from_bytes(os.pread(self._beat, loops.SIZE, 0), sys.byteorder)
-        else:
-            silent = now_ns > (self.started + ready_s) * 1e9
-        if not silent:
-            self._silent_since = None
-        elif self._silent_since is None:
-            self._silent_since = now_ns / 1e9
-        elif now_ns / 1e9 - self._silent_since >= CONFIRM_S:
-            doing = "a read did not end" if self.ready else f"it was not ready after {ready_s:g} s"
-            self.verdict = f"hung: {doing}; ended by the watchdog"
-            self.hangs += 1
-            self.process.kill()
-
-    def stuck(self) -> bool:
-        """Whether the watchdog's kill has no effect: the process hangs inside the kernel.
-
-        It cannot be waited for; it is left behind, so that a successor can start.
-        """
-        if not self.verdict or self.process is None or self._silent_since is None:
+        assert self.process is not None
+        self.watchdog.look(self.process, self.ready, ready_s)
+        if not self.watchdog.in_vain():
             return False
-        if time.monotonic() - self._silent_since < CONFIRM_S + KILLED_S:
-            return False
-        if self.process not in self._abandoned:
-            self._abandoned.append(self.process)
+        self._leave_behind()
         return True
 
-    def _close_beat(self) -> None:
-        if self._beat >= 0:
-            os.close(self._beat)
-            self._beat = -1
+    def _leave_behind(self) -> None:
+        if self.process is not None and self.process not in self._left_behind:
+            self._left_behind.append(self.process)
 
     def why(self) -> str:
         """Say why the process ended: its own sentence, or what is known from outside."""
-        if self.verdict:
-            return self.verdict
+        if self.watchdog.verdict:
+            return self.watchdog.verdict
         if self.reason:
             return self.reason
         code = self.process.returncode if self.process is not None else None
@@ -250,7 +212,7 @@ class Child:
         """Wait for the end; terminate, then kill a process that does not come to one."""
         if self.process is None:
             return
-        if self.process in self._abandoned:
+        if self.process in self._left_behind:
             self._let_go()
             return
         for escalate in (self.process.terminate, self.process.kill):
@@ -260,24 +222,27 @@ class Child:
             except subprocess.TimeoutExpired:
                 escalate()
                 deadline = time.monotonic() + TERMINATE_S
-        self.process.wait()
+        try:
+            self.process.wait(KILLED_S)
+        except subprocess.TimeoutExpired:  # it hangs inside the kernel
+            self._leave_behind()
         self.listen()
         self._let_go()
 
     def _let_go(self) -> None:
-        self._close_beat()
+        self.watchdog.disarm()
         if self.process is not None and self.process.stdout is not None:
             self.process.stdout.close()
 
     def note_failure(self, reason: str) -> None:
         """Leave a health record if the process could not do so itself, or not the whole truth."""
         if self.info.exists():
-            if not self.verdict:
+            if not self.watchdog.verdict:
                 return
             content = json.loads(self.info.read_text(encoding="utf-8"))
-            content["health"]["outcome"] = self.verdict
+            content["health"]["outcome"] = self.watchdog.verdict
         else:
-            outcome = self.verdict or f"failed: {reason}"
+            outcome = self.watchdog.verdict or f"failed: {reason}"
             content = {"source": self.source, "description": None, "health": {"outcome": outcome}}
         temporary = self.info.with_name(f".{self.info.name}.parent")
         temporary.write_text(json.dumps(content), encoding="utf-8")
@@ -298,6 +263,6 @@ class Child:
             cpu_s=found.get("cpu_s"),
             cpu_start_s=found.get("cpu_start_s"),
             restarts=self.restarts,
-            hangs=self.hangs,
+            hangs=self.watchdog.hangs,
             outcome="killed" if outcome == "running" else outcome,
         )

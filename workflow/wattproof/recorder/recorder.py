@@ -131,10 +131,8 @@ class Recorder:
             child.listen()
             if child.given_up:
                 continue
-            if not child.ended():
-                child.watch(READY_S)
-                if not child.stuck():
-                    continue
+            if not child.ended() and not child.watch(READY_S):
+                continue
             if child.restart_at <= child.started:  # its end is news
                 child.schedule_restart()
             if time.monotonic() >= child.restart_at:
