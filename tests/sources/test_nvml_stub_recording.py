@@ -171,3 +171,28 @@ def test_slots_follow_cuda_visible_devices(tmp_path: Path, monkeypatch: pytest.M
     for slot, watts in enumerate((102.0, 100.0, 101.0)):
         power = series(sealed, f"gpu{slot}.power_instant")["value"].to_numpy()
         assert power == pytest.approx(np.full(len(power), watts))
+
+
+def test_a_mig_instance_stands_for_its_whole_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = [
+        StubGpu(uuid="GPU-0-stub"),
+        StubGpu(uuid="GPU-1-stub", mig=("MIG-abcd-1", "MIG-abcd-2")),
+    ]
+    driver = StubDriver.build(tmp_path / "driver", gpus)
+    use(driver, monkeypatch)
+    driver.fail(1, "nvmlDeviceGetUtilizationRates", 3)  # as drivers do while MIG is on
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-abcd-2")
+    settings = {"nvml": {"period_s": 0.05, "gpus": "visible"}}
+    with Recorder(tmp_path / "s", settings, REAL) as running:
+        time.sleep(0.8)
+        running.check()
+    sealed = seal_session(tmp_path / "s", "rec", 0)
+    found = identities(sealed)
+    assert {c["device"] for c in found.values()} == {"GPU-1-stub"}
+    for name in ("gpu0.power_instant", "gpu0.energy", "gpu0.power_samples"):
+        assert found[name]["mig"] is True
+        assert "whole board" in found[name]["mig_means"]
+        assert "ok" in series(sealed, name)["status"].to_pylist()
+    assert set(series(sealed, "gpu0.utilisation")["status"].to_pylist()) == {"not_supported"}
