@@ -159,8 +159,9 @@ def test_firmware_without_questions_and_automatic_ranges(
     plug: Callable[..., LmgSimulator],
 ) -> None:
     meter = plug(Device(knows_queries=False))
-    source = source_of(meter)
+    source = source_of(meter, reset=False)
     description = source.open()
+    assert "*rst" not in meter.device.commands
     assert description.channels[0].accuracy_range_w is None
     assert description.identity["range_v"] is None
     compare(meter.device, collect(source, healthy(3)))
@@ -202,6 +203,7 @@ def test_another_sample_rate_is_measured(plug: Callable[..., LmgSimulator]) -> N
         ({"echo": True}, {}, ["repeats every command", "echo off"]),
         ({"model": "LMG500"}, {}, ["is an LMG500, not an LMG450", "lmg500"]),
         ({"model": "LMG671"}, {}, ["is an LMG671", "lmg670"]),
+        ({"model": "LMG310"}, {}, ["is an LMG310", "has no driver for it", "lmg450"]),
         ({"model": "WT310"}, {}, ["is no LMG", "WT310", "sources.meter.driver"]),
         ({}, {"range_v": 300}, ["refuses the voltage range 300 V", "-224", "range_v"]),
         ({}, {"range_a": 3}, ["refuses the current range 3 A", "-224", "range_a"]),

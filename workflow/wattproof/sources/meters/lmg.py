@@ -74,7 +74,8 @@ class LmgSource:
         """Stop an old stream, reset, identify, set up, and start streaming."""
         try:
             lines = self._lines = self._dialect.connect(CONNECT_S)
-            setup = run(lmg_setup.set_up(self._dialect, self._settings, lines, reset=True))
+            reset = self._settings.reset
+            setup = run(lmg_setup.set_up(self._dialect, self._settings, lines, reset))
             first = run(self._first_lines(lines))
         except LinkLostError as error:
             self.close()

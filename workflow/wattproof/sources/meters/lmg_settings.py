@@ -21,6 +21,7 @@ class Settings:
         range_a: Current range, fixed; None: automatic.
         accuracy_reading: Limit of error as a share of the reading; None: unknown.
         accuracy_range: Limit of error as a share of the range; None: unknown.
+        reset: Bring the device into a known state at opening.
     """
 
     channels: tuple[int, ...] = (1,)
@@ -29,6 +30,7 @@ class Settings:
     range_a: float | None = None
     accuracy_reading: float | None = None
     accuracy_range: float | None = None
+    reset: bool = True
 
 
 def settings_schema(
@@ -76,6 +78,12 @@ def settings_schema(
         },
         "accuracy_reading": reading,
         "accuracy_range": of_range,
+        "reset": {
+            "type": "boolean",
+            "default": True,
+            "description": "reset the meter at the start; false keeps what was set at its front "
+            "panel, e.g. scale factors of current transformers",
+        },
     }
     return {"properties": properties}
 
@@ -85,7 +93,7 @@ def settings_of(settings: Mapping[str, Any], schema: Mapping[str, Any]) -> Setti
     properties = schema["properties"]
     known = {
         key: settings.get(key, properties[key].get("default"))
-        for key in ("cycle_s", "range_v", "range_a", "accuracy_reading", "accuracy_range")
+        for key in ("cycle_s", "range_v", "range_a", "accuracy_reading", "accuracy_range", "reset")
     }
     return Settings(channels=tuple(settings.get("channels", (1,))), **known)
 

@@ -23,6 +23,7 @@ QUIET_S = 0.3
 SETTLE_S = 0.2
 """After BREAK and reset the device needs a moment before it listens."""
 CYCLE_TOLERANCE = 0.01
+DRIVERS = ("lmg95", "lmg450", "lmg500", "lmg670")
 _MODEL = re.compile(r"LMG\s*(\d+)", re.IGNORECASE)
 
 
@@ -175,15 +176,14 @@ def _identify(dialect: Dialect, lines: Lines, thrown: bytes) -> Talk[list[str]]:
         )
     model = f"LMG{found[1]}"
     if model not in dialect.models:
+        driver = "lmg670" if model.startswith("LMG6") else model.lower()
+        remedy = f"set key 'sources.meter.driver' to {driver}"
+        if driver not in DRIVERS:
+            remedy = f"wattproof has no driver for it (it has {', '.join(DRIVERS)})"
         raise WattproofError(
-            f"The meter at {dialect.where} is an {model}, not an {dialect.models[0]}; set key "
-            f"'sources.meter.driver' to {_driver(model)}."
+            f"The meter at {dialect.where} is an {model}, not an {dialect.models[0]}; {remedy}."
         )
     return [word.strip() for word in answer.split(",")]
-
-
-def _driver(model: str) -> str:
-    return "lmg670" if model.startswith("LMG6") else model.lower()
 
 
 def _readable(data: bytes) -> bool:
