@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from energy_tables import KEY, NS, channel
+from energy_tables import KEY, NS, channel, integrate
 
 WALL_NS = 1_764_000_000_123_456_000
 """Wall clock less monotonic clock."""
@@ -216,3 +216,63 @@ def random_windows(
     width = rng.uniform(shortest_s, longest_s, count)
     start = rng.uniform(0, length_s - width)
     return start, start + width
+
+
+def random_driver(rng: np.random.Generator, **how: object) -> Driver:
+    """A driver with random phases; `how` are fields of `Driver`."""
+    phases = {
+        "phase_s": rng.uniform(0, 0.1),
+        "counter_phase_s": rng.uniform(0, 0.1),
+        "ring_phase_s": rng.uniform(0, 0.02),
+    }
+    return Driver(**{**phases, **how})  # type: ignore[arg-type]
+
+
+def cut(start_s: np.ndarray, end_s: np.ndarray) -> pd.DataFrame:
+    """Table ``windows`` of the load's seconds."""
+    start, end = (np.rint(t * NS).astype(np.int64) + 100 * NS for t in (start_s, end_s))
+    rows = {
+        **KEY, "window_id": [f"w{i}" for i in range(len(start))], "run_id": "run",
+        "level": "epoch", "kind": "epoch", "epoch": 0, "setting": "single", "slot": 0,
+        "start_ns": start, "end_ns": end,
+    }  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Windows of one simulated session: what is said, and the truth."""
+
+    table: pd.DataFrame
+    true_j: np.ndarray
+    width_s: np.ndarray
+
+    def of(self, channel: str = "gpu0.energy") -> pd.DataFrame:
+        """The rows of one channel, with ``error`` (relative) and ``covered`` (90 % interval)."""
+        rows = self.table[self.table["channel"] == channel].copy()
+        rows["true_j"], rows["width_s"] = self.true_j, self.width_s
+        rows["error"] = (rows["energy_j"] / self.true_j - 1).abs()
+        off = (rows["energy_j"] - self.true_j).abs()
+        # A thousandth of a joule: counters show whole millijoules.
+        rows["covered"] = off <= 1.645 * rows["energy_u_j"] + 1e-3
+        return rows
+
+
+def simulate(
+    kind: str,
+    seed: int,
+    spans: tuple[tuple[float, float], ...] = ((1, 5), (5, 20)),
+    count: int = 40,
+    length_s: float = 60.0,
+    settings: dict[str, object] | None = None,
+    driver: dict[str, object] | None = None,
+    **how: object,
+) -> Outcome:
+    """Record a load with a random driver and integrate random windows of given lengths."""
+    rng = np.random.default_rng([seed, LOADS.index(kind)])
+    load = make_load(kind, length_s, rng)
+    samples, channels = record(random_driver(rng, **(driver or {})), load, length_s, rng, **how)
+    drawn = [random_windows(length_s, low, high, count, rng) for low, high in spans]
+    start, end = (np.round(np.concatenate(each), 9) for each in zip(*drawn, strict=True))
+    table = integrate(samples, channels, cut(start, end), **(settings or {}))  # type: ignore[arg-type]
+    return Outcome(table, load.until_j(end) - load.until_j(start), end - start)

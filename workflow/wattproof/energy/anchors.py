@@ -129,7 +129,8 @@ def find_anchors(
         None if the ring does not overlap with the counter, or there are too few reads.
     """
     found: Anchors | None = None
-    late_s, gain = 0.0, _gain(t_s, energy_j, ring.line(False))
+    late_s = ring.hold_s
+    gain = _gain(t_s, energy_j, ring.line(False, late_s))
     if abs(gain - 1) < SAME_GAIN:
         gain = 1.0
     for _ in range(FITS):
@@ -142,7 +143,7 @@ def find_anchors(
             return None
         if not late_s and grid.delay_s < -ring.period_s:
             # The ring shows what the counter cannot know yet: it repeats values of the past.
-            late_s = ring.hold_s or float(np.median(grid.period_s))
+            late_s = float(np.median(grid.period_s))
             continue
         at_s, anchor_j = _anchors(t_s, energy_j, scaled_j, grid, line, usable)
         found = Anchors(at_s, anchor_j, grid, late_s)

@@ -19,6 +19,9 @@ from wattproof.units import NS_PER_S
 
 CYCLE_TOLERANCE = 0.2
 """Values are cycle means if their distance is the averaging time to within this share."""
+MEAN_U_S, POINT_U_S = 0.0005, 0.003
+"""How well steps of a counter are placed by a ring of means, and by one of points (simulated, see
+``tests/energy/test_fused_energy.py``)."""
 SQRT_3 = float(np.sqrt(3.0))
 SQRT_12 = float(np.sqrt(12.0))
 
@@ -173,7 +176,7 @@ def ring_power_line(
         sensor: What is known of it.
         fused: What a counter of the same device told of it, if there is one.
     """
-    ring = make_ring(t_s, series.value, period_s, _ring_window(sensor))
+    ring = _ring(t_s, series, period_s, sensor)
     if ring is None:
         return None
     point, late_s = ring.point, ring.hold_s
@@ -192,8 +195,16 @@ def ring_power_line(
     return _simple(line, t_s, edge_s, sensor, timing_s, looks)
 
 
-def _ring_window(sensor: Sensor) -> float | None:
-    return sensor.window_s if sensor.source == DESCRIPTION else None
+def _ring(t_s: F64Array, series: Series, period_s: float | None, sensor: Sensor) -> Ring | None:
+    told = sensor.source == DESCRIPTION
+    return make_ring(
+        t_s,
+        series.value,
+        period_s,
+        sensor.window_s if told else None,
+        sensor.update_s,
+        told and sensor.part_time,
+    )
 
 
 def _shifted(line: PowerLine, by_s: float) -> PowerLine:
@@ -219,9 +230,9 @@ def counter_power_line(
     """Return the power line of a counter with at least two good readings.
 
     A part-time sensor's look is a sample of its whole update period, but the counter adds it up as
-    if it were that of the period before it. Where a sensor description gives the window, energy is
-    put where it was sampled, half of what is not seen later; where the window is only assumed, so
-    much is part of the uncertainty.
+    if it were that of the period before it. Where a sensor description gives the window, or a ring
+    that repeats values confirms it, energy is put where it was sampled, half of what is not seen
+    later; where the window is only assumed, so much is part of the uncertainty.
 
     Args:
         t_s: Instants of the readings from the anchor.
@@ -236,8 +247,7 @@ def counter_power_line(
     ring: Ring | None = None
     if companion is not None and companion.series.proven:
         ring_s = (companion.series.t_ns - anchor_ns) / NS_PER_S
-        window_s = _ring_window(companion.sensor)
-        ring = make_ring(ring_s, companion.series.value, companion.period_s, window_s)
+        ring = _ring(ring_s, companion.series, companion.period_s, companion.sensor)
     delay_s = sensor.delay_s or 0.0
     counted = counter_line(
         t_s, series.value, wrap_j, cap_w, period_s, sensor.update_s, delay_s, ring
@@ -255,7 +265,9 @@ def counter_power_line(
         known_s, spread = counted.step_s, ~counted.shaped
     looks, timing_s, knot_s = None, sensor.delay_u_s, counted.step_s
     fresh = fused is not None and fused.fresh
-    told = sensor.source == DESCRIPTION
+    told = sensor.source == DESCRIPTION or (ring is not None and ring.hold_s > 0)
+    if fused is not None:
+        timing_s = float(np.hypot(timing_s, POINT_U_S if fused.point else MEAN_U_S))
     if sensor.part_time and (told or not fresh) and len(counted.step_s) > 2:
         blind_s = sensor.blind_s
         looks, edges = (counted.step_s, counted.step_w), _steps_line(counted)

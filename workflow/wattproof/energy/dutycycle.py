@@ -8,8 +8,9 @@ differences to the next value and the one after it:
 
 - what varies faster than T looks the same at both lags: γ(T) = γ(2T) = ν. A stratum's mean is then
   off by ν·(1 − W/T), as for any sample that is part of what it stands for;
-- what moves by rare steps or slowly doubles from one lag to the next. A step at an unknown instant
-  between two windows leaves γ(T)/6: the error of a mid-point rule (d²/12 for a step of d).
+- what moves by rare steps doubles from one lag to the next. A step of d at an unknown instant
+  between two windows leaves d²/12, that is γ(T)/6, at most; (1 − W/T)² of it if steps are sharp.
+  With 1 − W/T, intervals of simulated loads cover as often as they say, or a little more.
 
 So ν = 2γ(T) − γ(2T), within 0 and γ(T), and the rest counts as steps. Where γ(2T) < γ(T), power
 swings with about twice the period, and each stratum holds a step: ν is at most γ(2T).
@@ -69,7 +70,10 @@ def unseen_u_j(
     one = _mean(gamma1, count1, low, np.maximum(high - 1, low))
     two = _mean(gamma2, count2, low, np.maximum(high - 2, low))
     fast = np.clip(np.minimum(2 * one - two, two), 0.0, one)
-    each = (1 - window_s / update_s) * fast + (one - fast) / 6
+    blind = 1 - window_s / update_s
+    # A look that catches a step splits it in two: the longer lag still sees the whole.
+    steps = np.maximum(one - fast, (two - fast) / 2)
+    each = blind * (fast + steps / 6)
     strata = (end_s - start_s) / update_s
     together = np.ones(k)
     for i in np.flatnonzero((each > 0) & (strata > 2)):

@@ -25,8 +25,8 @@ HOLE = 1.5
 MIN_RUNS = 20
 """Fewer changes of value do not show whether values are held."""
 
-LONGEST_HOLD_S = 0.25
-"""No board updates its power more slowly (measurement.md section 5)."""
+USUAL_UPDATE_S = 0.1
+"""Update period of the boards' sensors since Turing (measurement.md section 5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Ring:
         t_s: Stamps, increasing, shape (n,), n ≥ 2.
         power_w: Watts, shape (n,).
         period_s: Time between samples.
-        hold_s: How long a sensor behind it holds a value, if longer than a sample; else 0.
+        hold_s: How long it is proven to repeat a value of the sensor; else 0.
         point: True: power at the stamp; False: mean of the time before; None: not known.
     """
 
@@ -60,7 +60,12 @@ class Ring:
 
 
 def make_ring(
-    t_s: F64Array, power_w: F64Array, period_s: float | None, window_s: float | None = None
+    t_s: F64Array,
+    power_w: F64Array,
+    period_s: float | None,
+    window_s: float | None = None,
+    update_s: float | None = None,
+    part_time: bool = False,
 ) -> Ring | None:
     """Return the ring, or None if there is too little of it.
 
@@ -69,35 +74,42 @@ def make_ring(
         power_w: Watts, shape (n,).
         period_s: Nominal time between samples; None to take the typical distance.
         window_s: What a sample is the mean of, if a sensor description says so.
+        update_s: Time between updates of the sensor, as far as it is known.
+        part_time: A sensor description says that the sensor sees a part of that time only.
     """
     if len(t_s) < 2:
         return None
-    distance = np.diff(t_s)
-    typical_s = float(np.median(distance))
+    typical_s = float(np.median(np.diff(t_s)))
     if not period_s or not 0.5 < typical_s / period_s < 2:
         period_s = typical_s
     point = None if window_s is None else window_s < period_s / 2
-    return Ring(t_s, power_w, period_s, _hold_s(t_s, power_w, period_s), point)
+    hold_s = update_s or USUAL_UPDATE_S
+    if hold_s < 2 * period_s or not (part_time or _holds(t_s, power_w, period_s, hold_s)):
+        hold_s = 0.0
+    # A held value has no window of its own inside the ring.
+    return Ring(t_s, power_w, period_s, hold_s, point if not hold_s else None)
 
 
-def _hold_s(t_s: F64Array, power_w: F64Array, period_s: float) -> float:
-    """How long values are held, as far as the ring alone can tell; 0 if each sample may be new.
+def _holds(t_s: F64Array, power_w: F64Array, period_s: float, update_s: float) -> bool:
+    """Whether the ring by itself proves that it repeats values for an update period.
 
-    Power that is constant for a while repeats too. So values of different runs must differ, as
-    those of a noisy sensor do, and runs must last one or several times the same time.
+    Its values then change on the grid of updates only. So they do if the *load* keeps pace with
+    the updates; so the load must be seen not to: by values that differ from update to update, as
+    those of a noisy sensor do, or by changes that are now this, now that many updates apart.
     """
     fresh = np.flatnonzero(np.diff(power_w) != 0) + 1
     if len(fresh) < MIN_RUNS:
-        return 0.0
+        return False
     # The mean over a sample in which the value changed differs from both: one change, not two.
     first = np.append(True, np.diff(fresh) > 1)
     runs = np.diff(t_s[fresh[first]])
     if len(runs) < MIN_RUNS or first.mean() < 0.4:
-        return 0.0
+        return False
+    updates = np.rint(runs / update_s)
+    on_grid = np.abs(runs - updates * update_s) <= 1.1 * period_s
+    if float(np.mean(on_grid & (updates > 0))) < 0.9:
+        return False
     held = np.unique(power_w[np.append(fresh[1:] - 1, len(t_s) - 1)][first])
-    usual = float(np.quantile(runs, 0.1))
-    if not 1.5 * period_s < usual <= LONGEST_HOLD_S or len(held) < len(runs) / 2:
-        return 0.0
-    hold_s = float(runs[runs <= 1.5 * usual].mean())
-    off = np.abs(runs / hold_s - np.rint(runs / hold_s)) * hold_s
-    return hold_s if float(np.mean(off <= 1.1 * period_s)) > 0.9 and hold_s > 4 * period_s else 0.0
+    counts = np.unique(updates, return_counts=True)[1]
+    varied = len(counts) >= 3 and counts.max() < 0.8 * len(updates)
+    return varied or len(held) > len(runs) / 2

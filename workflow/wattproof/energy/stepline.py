@@ -16,6 +16,9 @@ from wattproof.energy.timing import step_times
 MIN_READS = 8
 """Fewer reads in a row are not worth a search for the grid of steps."""
 
+FOREIGN_SHARE = 0.5
+"""A ring that contradicts the counter in more than this share of its steps is left aside."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counted:
@@ -86,9 +89,12 @@ class _Part:
 def _part(
     t_s: F64Array, energy_j: F64Array, update_s: float | None, delay_s: float, ring: Ring | None
 ) -> _Part:
+    foreign = False
     if update_s is not None and ring is not None and len(t_s) >= MIN_READS:
         found = fuse(t_s, energy_j, ring, update_s, delay_s)
-        if found is not None:
+        # A ring that fits hardly anywhere has nothing to say about the counter's grid either.
+        foreign = found is not None and bool(found.mismatch.mean() > FOREIGN_SHARE)
+        if found is not None and not foreign:
             return _Part(
                 found.t_s,
                 found.energy_j,
@@ -102,7 +108,7 @@ def _part(
     if update_s is not None:
         knots_t, knots_e = _step_knots(t_s - delay_s, energy_j, update_s)
     nothing = np.zeros(max(len(knots_t) - 1, 0), dtype=bool)
-    return _Part(knots_t, knots_e, knots_t, knots_e, nothing, nothing, None)
+    return _Part(knots_t, knots_e, knots_t, knots_e, nothing, nothing | foreign, None)
 
 
 def counter_line(
