@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from wattproof.errors import WattproofError
 from wattproof.sources.base import Channel, Description, Every, Pacing, Reading, Status
 from wattproof.sources.endpoints import Endpoints
+from wattproof.sources.procstat import WINDOW_S, ProcStat
 
 MEMORY_PERIOD_S = 0.25
 """Memory is context, and asking for it costs more than the load does."""
@@ -24,13 +27,18 @@ class HostSource:
     Args:
         psutil: Module ``psutil``, or what stands in its place.
         period_s: Time between two reads, in seconds.
+        stat: The kernel's counts of CPU time; None, or a file that is not there, to ask psutil.
     """
 
     name = "host"
     pacing = Pacing.DEADLINE
 
-    def __init__(self, psutil: Any, period_s: float = 0.25) -> None:
+    def __init__(
+        self, psutil: Any, period_s: float = 0.25, stat: Path | None = Path("/proc/stat")
+    ) -> None:
         self._psutil = psutil
+        self._stat_path = stat
+        self._stat: ProcStat | None = None
         self.period_s = period_s
         self._memory_due = Every(MEMORY_PERIOD_S, period_s / 2)
         self._frequency_due = Every(FREQUENCY_PERIOD_S, period_s / 2)
@@ -39,8 +47,12 @@ class HostSource:
     def open(self) -> Description:
         """Identify the host and see whether it tells its frequency (many containers do not)."""
         self._has_frequency = self._read("cpu.frequency", self._frequency).status is Status.OK
-        # psutil's load is the mean since the previous call: the first one means nothing.
-        self._psutil.cpu_percent(interval=None)
+        if self._stat_path is not None:
+            with contextlib.suppress(OSError):
+                self._stat = ProcStat(self._stat_path)
+        # A load is the mean since an earlier call: the first one means nothing.
+        with contextlib.suppress(OSError, ValueError):
+            self._load()
         host = platform.node()
         identity = {
             "name": host,
@@ -54,9 +66,10 @@ class HostSource:
             period = {"period_s": self.period_s, **more}
             return Channel(name, unit, kind, device=host, identity=facts, **period)
 
-        load = "mean over all CPUs since the previous read"
+        window_s = max(self.period_s, WINDOW_S) if self._stat is not None else self.period_s
+        load = "mean over all CPUs"
         channels = [
-            channel("cpu.load", "%", "load", load, averaging_s=self.period_s),
+            channel("cpu.load", "%", "load", load, averaging_s=window_s),
             channel(
                 *("memory.used", "bytes", "memory", "total less available to programs"),
                 period_s=max(self.period_s, MEMORY_PERIOD_S),
@@ -79,21 +92,28 @@ class HostSource:
         return readings
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Close the file."""
+        stat, self._stat = self._stat, None
+        if stat is not None:
+            stat.close()
 
     def _read(self, channel: str, call: Callable[[], float | None]) -> Reading:
         value: float | None = None
         start = time.monotonic_ns()
         try:
             value = call()
-            status = Status.NOT_SUPPORTED if value is None else Status.OK
+            status = Status.OK
+            if value is None:
+                status = Status.MISSING if channel == "cpu.load" else Status.NOT_SUPPORTED
         except PermissionError:
             status = Status.NO_PERMISSION
-        except (OSError, NotImplementedError, self._psutil.Error):
+        except (OSError, ValueError, NotImplementedError, self._psutil.Error):
             status = Status.ERROR
         return Reading(channel, value, status, start_ns=start, end_ns=time.monotonic_ns())
 
-    def _load(self) -> float:
+    def _load(self) -> float | None:
+        if self._stat is not None:
+            return self._stat.percent()
         return float(self._psutil.cpu_percent(interval=None))
 
     def _memory(self) -> float:
