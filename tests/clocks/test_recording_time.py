@@ -79,3 +79,70 @@ def test_mapping_is_exact_to_a_nanosecond(
     found = int(device_to_mono(np.array([anchor + elapsed]), offset, drift, anchor)[0])
     exact = anchor + elapsed + offset + Fraction(drift) * elapsed / 10**6
     assert abs(found - exact) <= 1
+
+
+def on_wall_clock(
+    stamps: list[int | None], end: list[int], wall: list[int]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    samples, channels, rows = tables_of(stamps, clock="wall")
+    samples["end_ns"], samples["wall_ns"] = end, wall
+    samples["start_ns"] = [t - 300_000 for t in end]
+    return samples, channels, rows
+
+
+MS = 1_000_000
+
+
+def test_wall_clock_goes_by_the_stamps_of_each_read() -> None:
+    """Two drains of three samples; between them the wall clock was slewed by 1 ms."""
+    wall = EPOCH
+    offsets = [wall, wall, wall, wall + MS, wall + MS, wall + MS]
+    end = [100 * MS] * 3 + [160 * MS] * 3
+    true_ns = [(40 + 20 * i) * MS for i in range(6)]
+    stamps = [t + o for t, o in zip(true_ns, offsets, strict=True)]
+    found = clocks.to_recording_time(
+        *on_wall_clock([*stamps], end, [e + o for e, o in zip(end, offsets, strict=True)])
+    )
+    assert list(found) == true_ns
+
+
+@pytest.mark.parametrize("step_ms", [-3_600_000, -250, 250, 3_600_000])
+def test_a_step_of_the_wall_clock_between_stamp_and_read_is_recognised(step_ms: int) -> None:
+    """Drains each 400 ms; the clock is set at 1030 ms: samples before it carry the old time."""
+    wall, step = EPOCH, step_ms * MS
+    at = np.arange(1, 100) * 20 * MS
+    end = (at // (400 * MS) + 1) * 400 * MS
+    stamps = at + wall + np.where(at >= 1030 * MS, step, 0)
+    walls = end + wall + np.where(end >= 1030 * MS, step, 0)
+    found = clocks.to_recording_time(*on_wall_clock(stamps.tolist(), end.tolist(), walls.tolist()))
+    known = ~np.asarray(found.isna())
+    # Right, or not known: never somewhere else.
+    assert (found[known].to_numpy(dtype=np.int64) == at[known]).all()
+    assert known.mean() >= 0.9
+
+
+def test_wall_clock_without_a_stamp_has_no_time() -> None:
+    end = [100 * MS] * 2
+    found = clocks.to_recording_time(
+        *on_wall_clock([None, EPOCH + MS], end, [EPOCH + t for t in end])
+    )
+    assert found[0] is pd.NA
+    assert found[1] == MS
+
+
+def test_a_sample_from_the_future_has_no_time() -> None:
+    end = [100 * MS]
+    stamps: list[int | None] = [EPOCH + 200 * MS]
+    found = clocks.to_recording_time(*on_wall_clock(stamps, end, [EPOCH + 100 * MS]))
+    assert found.isna().all()
+
+
+def test_a_source_with_channels_on_the_wall_clock_shares_the_recordings_clock() -> None:
+    samples, channels, _ = on_wall_clock([EPOCH], [100 * MS], [EPOCH + 100 * MS])
+    samples["value"], samples["status"] = 100.0, "ok"
+    channels["kind"], channels["device"], channels["averaging_s"] = "power", "GPU-0", 0.0
+    marks = pd.DataFrame({"recording": [], "session": [], "kind": [], "name": [], "mono_ns": []})
+    found = clocks.align(samples, channels, marks, {})
+    assert found[["source", "method", "accepted", "offset_ns"]].to_numpy().tolist() == [
+        ["s", "same_clock", True, 0]
+    ]

@@ -36,9 +36,9 @@ def wall_to_mono(
     Each row carries a pair of stamps of one instant, ``wall_ns`` and ``end_ns``; their difference
     is the wall clock's offset at that read, and ``device_ns − (wall_ns − end_ns)`` the instant. So
     slewing and steps of the clock move nothing but what was stamped between a step and the read
-    before it. Those rows are recognised: a value cannot be newer than the read that brought it,
-    nor older than what earlier reads brought. They are taken by the offset of the read before, and
-    have no time if that fits no better.
+    before it. In the first read after a step, the rows up to some place still carry the old time:
+    it is the place that leaves the most even sequence. Rows that even then would be newer than the
+    read that brought them, or older than what was read before, have no time.
 
     Args:
         device_ns: Stamps since the epoch, of one channel, in the order of the reads, shape (n,).
@@ -51,24 +51,40 @@ def wall_to_mono(
     offset = wall_ns - end_ns
     instants: Int64Array = device_ns - offset
     known = instants <= end_ns + STEP_NS
-    for first in np.flatnonzero(np.abs(np.diff(offset)) > STEP_NS) + 1:
-        # The rows of this one read; those before it are settled.
-        last = first + int(np.searchsorted(end_ns[first:], end_ns[first], side="right"))
-        rows = slice(int(first), last)
+    for first in (np.flatnonzero(np.abs(np.diff(offset)) > STEP_NS) + 1).tolist():
+        last = int(np.searchsorted(end_ns, end_ns[first], side="right"))
         settled = instants[:first][known[:first]]
-        newest = settled[-1] if len(settled) else np.iinfo(np.int64).min
-        before = device_ns[rows] - offset[first - 1]
-
-        def fits(
-            t_ns: Int64Array, rows: slice = rows, newest: np.int64 | int = newest
-        ) -> BoolArray:
-            inside: BoolArray = (t_ns > newest) & (t_ns <= end_ns[rows] + STEP_NS)
-            return inside
-
-        moved = ~fits(instants[rows]) & fits(before)
-        instants[rows] = np.where(moved, before, instants[rows])
-        known[rows] = fits(instants[rows])
+        rows = slice(first, last)
+        instants[rows], known[rows] = _across_step(
+            device_ns[rows] - offset[first - 1],
+            instants[rows],
+            settled[-1:],
+            int(end_ns[first]) + STEP_NS,
+        )
     return instants, known
+
+
+def _across_step(
+    old_ns: Int64Array, new_ns: Int64Array, newest_ns: Int64Array, latest_ns: int
+) -> tuple[Int64Array, BoolArray]:
+    """Join rows by the offset before a step of the clock and rows by the one after it.
+
+    Args:
+        old_ns: Instants by the offset before the step, in order, shape (n,).
+        new_ns: By the offset after it.
+        newest_ns: The newest instant before these, if there is one.
+        latest_ns: None can be later.
+    """
+    joined = [
+        np.concatenate((newest_ns, old_ns[:cut], new_ns[cut:])) for cut in range(len(old_ns) + 1)
+    ]
+    usual = np.median(np.abs(np.diff(new_ns))) if len(new_ns) > 1 else 0.0
+    uneven = [
+        np.abs(np.diff(each) - usual).sum() + max(int(each[-1]) - latest_ns, 0) for each in joined
+    ]
+    best: Int64Array = joined[int(np.argmin(uneven))][len(newest_ns) :]
+    before = newest_ns[0] if len(newest_ns) else np.iinfo(np.int64).min
+    return best, (best > before) & (best <= latest_ns)
 
 
 def to_recording_time(
