@@ -274,7 +274,15 @@ def test_seal_of_nothing(tmp_path: Path) -> None:
 
 
 def test_light_process() -> None:
-    """The process of a source must not load pandas: five of them start side by side."""
-    code = "import sys, wattproof.recorder.process; print('pandas' in sys.modules)"
+    """The process of a source must not load pandas, nor when it writes: eight start at once."""
+    code = (
+        "import sys, tempfile, wattproof.recorder.process as p\n"
+        "from wattproof.sources.base import Channel, Description, Status\n"
+        "about = Description({}, (Channel('a', 'W', 'power', 'd'),))\n"
+        "writer = p.StreamWriter(tempfile.mkdtemp() + '/a.arrows', about)\n"
+        "writer.append([('a', None, 1, 2, 3, None, 4.0, Status.OK)])\n"
+        "writer.close()\n"
+        "print('pandas' in sys.modules)"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"

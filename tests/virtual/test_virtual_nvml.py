@@ -126,6 +126,8 @@ def test_slots_do_not_mix_and_state_follows_load(driver):
     assert (cool, hot) == (32, 78)
     low, high = (nvml.nvmlDeviceGetClockInfo(h, pynvml.NVML_CLOCK_SM) for h in (gpu, other))
     assert low < high
+    idle, busy = (nvml.nvmlDeviceGetCurrentClocksEventReasons(h) for h in (gpu, other))
+    assert (idle, busy) == (pynvml.nvmlClocksEventReasonGpuIdle, pynvml.nvmlClocksEventReasonNone)
     memory = nvml.nvmlDeviceGetMemoryInfo(other)
     assert memory.total == 12 * 2**30 == memory.free + memory.used
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wattproof.sources.base import wall_offset_ns
 from wattproof.virtual.activity import ActivityReader
 from wattproof.virtual.model import PowerTrace
 from wattproof.virtual.node import NodeSpec
@@ -85,7 +86,7 @@ class VirtualNvml:
             self._reader = ActivityReader(self._spec.activity_path)
             self._trace = PowerTrace(self._spec.parameters, self._spec.t0_ns)
             # Fixed for a session: the same sample must have the same stamp whenever it is asked.
-            self._wall_offset_ns = time.time_ns() - time.monotonic_ns()
+            self._wall_offset_ns = wall_offset_ns()
         self._users += 1
 
     def nvmlShutdown(self) -> None:
