@@ -246,6 +246,10 @@ def _part_time(content: dict[str, Any], windows: pd.DataFrame) -> list[str]:
         ),
         "Errors of the values themselves (no peer states an interval):",
         _errors(windows, {**LABELS, **ours_label}),
+        "### Wattproof on other drivers",
+        "Full-time sensors at the same time, which differ from the one of the first part in one "
+        "thing each; nothing told our analysis so (no sensor description). No bar.",
+        _errors(windows, content["others"]),
     ]
 
 
@@ -287,7 +291,8 @@ def _sampling(rows: list[dict[str, Any]]) -> list[str]:
         "All sources at once, one recorder. Bars: ≥ 99.9 % of the expected samples, drift < 5 ms, "
         "< 2 % of a core. Drift: median lateness of the last second minus that of the first. The "
         "counter's and the ring's lanes keep paces of their own; `smi` is nvidia-smi's own loop, "
-        "which drops lines when it is late (on an H100: 49 of 50 at 20 ms): no verdict on those.",
+        "which drops lines when it is late (on an H100: 49 of 50 at 20 ms): no verdict on those. "
+        "Its CPU includes the nvidia-smi process.",
         "\n".join(verdicts),
         _table(head, lines),
     ]

@@ -127,6 +127,7 @@ class CodeCarbon(Edges):
 
         self.tracker = OfflineEmissionsTracker(
             country_iso_code="DEU",
+            gpu_ids=[0],
             save_to_file=False,
             log_level="critical",
             allow_multiple_runs=True,

@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,13 @@ BURNERS = 2
 UUID = "GPU-b3ac0000-0000-4000-8000-000000000001"
 
 FULL_TIME = StubGpu(uuid=UUID, phase_s=0.0373, ring_phase_s=0.0061)
-PART_TIME = StubGpu(uuid=UUID, update_s=0.1, window_s=0.025, phase_s=0.0373, ring_phase_s=0.0061)
+PART_TIME = replace(FULL_TIME, window_s=0.025)
+OTHERS = {
+    "ring of power at the instant, not of means": {"ring_mode": "point"},
+    "everything can be read 40 ms late": {"delay_s": 0.04},
+    "no ring": {"ring_size": 0},
+}
+"""Full-time drivers unlike the one of part "accuracy"; GPUs 1, 2, 3 beside the part-time one."""
 
 SIZES = {  # seconds of each load, windows of each length in it; seconds of the section "sampling"
     False: {"accuracy": (34.0, 12), "part-time": (22.0, 12), "sampling": 60.0},
@@ -70,7 +77,11 @@ def accuracy(folder: Path, size: tuple[float, int], settings: dict[str, Any]) ->
 def part_time(folder: Path, size: tuple[float, int]) -> dict[str, Any]:
     """A sensor that is blind for three quarters of the time: does our interval say so?"""
     print("part-time sensor …", flush=True)
-    driver = StubDriver.build(folder / "driver-part-time", [PART_TIME])
+    others = [
+        replace(FULL_TIME, uuid=f"{UUID[:-1]}{index + 2}", **unlike)
+        for index, unlike in enumerate(OTHERS.values())
+    ]
+    driver = StubDriver.build(folder / "driver-part-time", [PART_TIME, *others])
     playing = scenario.make(*size, seed=31)
     where = folder / "part-time"
     names = [name for name in figures.LABELS if name not in ("wattproof", "smi_processes")]
@@ -82,7 +93,9 @@ def part_time(folder: Path, size: tuple[float, int]) -> dict[str, Any]:
     sensing.save(
         described, [sensing.SensorDescription(UUID, name, **known) for name in channels], about
     )
-    found: dict[str, Any] = {"intervals": {}}
+    found: dict[str, Any] = {"intervals": {}, "others": {}}
+    for index, name in enumerate(OTHERS):
+        found["others"][f"wattproof gpu{index + 1}.energy"] = name
     for case, (settings, gain_known) in {
         "without a sensor description": ({}, False),
         "with the sensor's description": ({"sensors": str(described)}, False),

@@ -158,7 +158,8 @@ def play(
         with busy(burners):
             start_ns = time.monotonic_ns() + round(START_AFTER_S * 1e9)
             script = scenario.script(start_ns)
-            driver.play(0, script)
+            for gpu in range(len(driver.gpus)):
+                driver.play(gpu, script)
             for worker in workers:
                 worker.begin(start_ns)
             limit_s = scenario.duration_s + READY_S
