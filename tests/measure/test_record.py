@@ -102,7 +102,7 @@ def test_gpus_are_summed_and_the_truth_is_met(tmp_path: Path) -> None:
     driver = StubDriver.build(tmp_path / "stub", [gpu(0, idle_w=75.0), gpu(1, idle_w=60.0)])
     process = subprocess.Popen(
         [
-            *(WATTPROOF, "record", "--name", "two", "--idle", "1", "--json", "told.json"),
+            *(WATTPROOF, "record", "--name", "two", "--idle", "0.6", "--json", "told.json"),
             *("--", sys.executable, "-c", PROGRAM),
         ],
         cwd=tmp_path,

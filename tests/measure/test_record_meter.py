@@ -33,7 +33,7 @@ def test_the_wall_is_measured_though_nothing_tells_the_meters_clock(tmp_path: Pa
     with LmgSimulator(Device(), tmp_path / "tty") as meter:
         path = campaign(tmp_path, meter.port)
         arguments = ("--config", str(path), "--require", "meter", "--out", "wall")
-        found = record(tmp_path, *arguments, "--", "sleep", "3")
+        found = record(tmp_path, *arguments, "--", "sleep", "2")
     assert found.returncode == 0, found.stderr
     told = summary(tmp_path / "wall")
     (wall,) = told["energy"]
@@ -59,6 +59,7 @@ def test_a_meter_that_is_not_there_stops_before_the_command(tmp_path: Path) -> N
     assert not (tmp_path / "started").exists()
 
 
+@pytest.mark.slow
 def test_doctor_opens_and_reads_the_meter_of_a_campaign(tmp_path: Path) -> None:
     with LmgSimulator(Device(), tmp_path / "tty") as meter:
         path = campaign(tmp_path, meter.port)

@@ -13,7 +13,7 @@ import wattproof
 from wattproof.doctor.findings import ENERGY_SOURCES, Finding, missing, works
 from wattproof.doctor.isolate import look, look_at_all
 from wattproof.doctor.probes import PROBES
-from wattproof.doctor.settings import DEFAULT_SOURCES, Settings
+from wattproof.doctor.settings import Settings
 
 SCHEMA_VERSION = 1
 LIMIT_S = 20.0
@@ -97,9 +97,7 @@ def examine(
     progress("looking at instruments, clocks and disk")
     found = look_at_all(probes, request, LIMIT_S + seconds)
     findings = [finding for name in probes for finding in found[name]]
-    # The trial records what works: what the campaign names, or whatever is here.
-    wanted = settings.sources if settings.file else {name: {} for name in DEFAULT_SOURCES}
-    trial = {name: settings.sources.get(name, {}) for name in wanted if works(name, findings)}
+    trial = {name: own for name, own in settings.sources.items() if works(name, findings)}
     if seconds and trial:
         progress(f"recording for {seconds:g} s with {', '.join(trial)}")
         limit_s = TRIAL_LIMIT_S + seconds

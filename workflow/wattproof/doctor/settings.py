@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,8 @@ from wattproof.sources import names as instruments
 SCHEMA = Path(__file__).resolve().parents[3] / "config" / "schema" / "campaign.schema.json"
 DEFAULT_SOURCES = ("nvml", "rapl", "host")
 """What `record` and `doctor` look for by themselves: whatever costs next to nothing."""
+UNLIKE_CAMPAIGNS = {"smi": {"mode": "loop"}}
+"""A campaign may want to show what a process per sample does; who measures wants the better way."""
 KEYS = ("sources", "on_missing_source", "analysis")
 """Keys of a campaign file that are used; the others are checked and left alone."""
 
@@ -52,13 +56,14 @@ def read(file: str | Path | None, only: Sequence[str] = ()) -> Settings:
                 f"There is no instrument '{name}'.{did_you_mean(name, instruments())}"
             )
     if file is None:
-        wanted = only or DEFAULT_SOURCES
+        wanted = tuple(only) or usual()
         if "meter" in wanted:
             raise WattproofError(
                 "Source 'meter' needs to know your meter: name a campaign file with --config that "
                 "has the key 'sources.meter', e.g. {driver: lmg450, port: /dev/ttyUSB0}."
             )
-        complete = _validate({"sources": {name: {} for name in wanted}}, "the command line")
+        chosen = {name: dict(UNLIKE_CAMPAIGNS.get(name, {})) for name in wanted}
+        complete = _validate({"sources": chosen}, "the command line")
         return Settings(complete["sources"], "continue", complete["analysis"])
     name = str(file)
     raw = config.read_yaml(file)
@@ -80,6 +85,13 @@ def read(file: str | Path | None, only: Sequence[str] = ()) -> Settings:
     if "meter" in sources:
         sources = {**sources, "meter": _meter(sources["meter"], name)}
     return Settings(sources, complete["on_missing_source"], complete["analysis"], name)
+
+
+def usual() -> tuple[str, ...]:
+    """Return the usual sources; nvidia-smi only where NVML's Python module is not installed."""
+    if importlib.util.find_spec("pynvml") is None and shutil.which("nvidia-smi"):
+        return ("smi", *(name for name in DEFAULT_SOURCES if name != "nvml"))
+    return DEFAULT_SOURCES
 
 
 def _validate(raw: config.Config, file: str) -> config.Config:

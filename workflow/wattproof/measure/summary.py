@@ -22,6 +22,7 @@ SETTLED_SHARE = 0.05
 SETTLED_W = 2.0
 """Idle before and after that differ by more than 5 % and 2 W are worth a word."""
 MOSTLY_BUSY = 0.9
+EARLY = "it was stopped before its first reading"
 
 
 def summarise(
@@ -60,6 +61,7 @@ def summarise(
         "cpu_s": ended.get("cpu_s"),
         "complete": analysis.complete,
         "simulated": bool(channels["simulated"].any()) if len(channels) else False,
+        "asked": list(about["sources"]),
         "energy_measured": any(e["energy_j"] is not None for e in found if not e["estimate"]),
         "energy": found,
         "totals": totals(found),
@@ -158,7 +160,8 @@ def _missing(
             lacking.append(_item(name, reason, "", sorted(flags)))
         else:
             outcomes = [str(s["outcome"]).removeprefix("failed: ") for s in lanes]
-            lacking.append(_item(name, outcomes[0] if outcomes else "it never started", ""))
+            reason = outcomes[0] if outcomes else "it never started"
+            lacking.append(_item(name, EARLY if reason == "ok" else reason, ""))
     return lacking
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wattproof import quality
-from wattproof.doctor.findings import percent
+from wattproof.doctor.findings import ENERGY_SOURCES, percent
 from wattproof.measure.analysis import CLOCK_BY_ARRIVAL
 from wattproof.measure.energies import kind_of
 
@@ -32,7 +32,7 @@ def lines(summary: Mapping[str, Any], width: int = 100) -> list[str]:
     if energies:
         found += ["", *_energy_table(summary, energies)]
     if not summary["energy_measured"]:
-        found += ["", *_wrapped("No energy could be measured.", width)]
+        found += ["", _no_energy(summary)]
     found += _flag_lines(energies, width)
     context = _context_lines(summary["context"])
     found += ["", *context] if context else []
@@ -46,6 +46,12 @@ def lines(summary: Mapping[str, Any], width: int = 100) -> list[str]:
     for text in summary["notes"]:
         found += _wrapped(text, width)
     return [*found, "", *_tail(summary)]
+
+
+def _no_energy(summary: Mapping[str, Any]) -> str:
+    if set(summary["asked"]) & set(ENERGY_SOURCES):
+        return "No energy could be measured."
+    return f"No energy was measured: {', '.join(summary['asked'])} measures none."
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
