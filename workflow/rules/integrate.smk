@@ -8,6 +8,7 @@ rule integrate:
         marks=f"{RESULTS}/recordings/{{recording}}/marks.parquet",
         runs=f"{RESULTS}/recordings/{{recording}}/runs.parquet",
         clocks=f"{RESULTS}/recordings/{{recording}}/clocks.parquet",
+        sensors=CONFIG["analysis"]["sensors"] or [],
     output:
         windows=f"{RESULTS}/recordings/{{recording}}/windows.parquet",
         energy=f"{RESULTS}/recordings/{{recording}}/energy.parquet",
@@ -21,7 +22,7 @@ rule integrate:
     params:
         settings={
             key: CONFIG["analysis"][key]
-            for key in ("min_samples", "min_coverage", "max_gap_s")
+            for key in ("min_samples", "min_coverage", "max_gap_s", "sensors")
         },
     script:
         "../scripts/integrate.py"

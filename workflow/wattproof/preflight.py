@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wattproof import space
+from wattproof import sensing, space
 from wattproof.config import Config, validate
 from wattproof.errors import WattproofError, did_you_mean
 from wattproof.sources import meters
@@ -54,6 +54,11 @@ def check(config: Config, file: str) -> Config:
             f"{file}: key 'sources.meter.port' is 'auto', which only the virtual node can answer; "
             "give the serial port of your meter, e.g. /dev/ttyUSB0."
         )
+    if config["analysis"]["sensors"]:
+        try:
+            sensing.load(config["analysis"]["sensors"])
+        except WattproofError as error:
+            raise WattproofError(f"{file}: key 'analysis.sensors': {error}") from error
     training = config["training"]
     try:
         datasets.check(training["dataset"], training["data_dir"], training["train_images"])

@@ -36,7 +36,7 @@ DELAYS_T = np.arange(-1.5, 3.01, 0.1)
 """Delays that are searched, in update periods. Negative: the ring's stamps are late."""
 SMOOTH_BLOCKS = 9
 """The grid does not wander faster than so many stretches (2 min)."""
-NOTICEABLE = 1e-3
+NOTICEABLE = 5e-5
 """Differences of less than this share of a step's energy do not move the grid."""
 
 
