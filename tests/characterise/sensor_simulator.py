@@ -21,6 +21,8 @@ class Sensor:
     low_w: float = 75.0
     high_w: float = 600.0
     quantum_w: float = 0.001
+    ramp_s: float = 0.0
+    """Time constant with which the power itself follows the load."""
     seen_s: float | None = None
     """An average over updates that each see only so much of their period."""
 
@@ -70,6 +72,10 @@ def values(sensor: Sensor, wave: Wave, ticks: np.ndarray, rng: np.random.Generat
         shape /= count * sensor.seen_s
     elif sensor.averaging == "lag":
         shape = lagged(wave, ticks, sensor.window_s)
+    elif sensor.ramp_s:
+        # A fine sum in place of a formula.
+        steps = np.linspace(0, sensor.window_s, 801)[:-1] + sensor.window_s / 1600
+        shape = np.mean([lagged(wave, ticks - back, sensor.ramp_s) for back in steps], axis=0)
     elif sensor.window_s == 0:
         shape = wave.at(ticks)
     else:

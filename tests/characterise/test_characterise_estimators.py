@@ -100,7 +100,7 @@ def test_random_sensors() -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seconds", [SHORT_S, 60.0])
 def test_many_random_sensors(seconds: float) -> None:
-    check_many(range(1000, 1200), seconds)
+    check_many(range(1000, 1080), seconds)
 
 
 def test_periods_agree_with_each_other() -> None:
@@ -126,6 +126,17 @@ def test_average_of_part_time_updates() -> None:
     assert False not in judge(found, true).values()
     assert found.sensor.refused == ""
     assert re.fullmatch(r"it averages updates that each see 2\d% of the time", found.remarks[0])
+
+
+@pytest.mark.parametrize("ramp_s", [0.003, 0.02])
+def test_ramp_of_the_power_is_not_taken_for_window_or_delay(ramp_s: float) -> None:
+    true = Sensor(ramp_s=ramp_s, delay_s=0.02, noise=0.005)
+    found = characterise(true, "power", SHORT_S)
+    assert False not in judge(found, true).values()
+    assert found.sensor.delay_s == pytest.approx(0.02, abs=0.004)
+    told = re.match(r"the power itself follows the load with about (\S+) ms", found.remarks[0])
+    assert told is not None
+    assert float(told[1]) == pytest.approx(ramp_s * 1e3, rel=0.2)
 
 
 def test_part_time_sensor_is_told_in_words() -> None:

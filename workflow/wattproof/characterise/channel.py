@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from wattproof.characterise import certainty, parttime, response, verdict
+from wattproof.characterise import certainty, parttime, ramp, response, verdict
 from wattproof.characterise.certainty import BlockFit
-from wattproof.characterise.parttime import Explained
+from wattproof.characterise.explained import Explained
 from wattproof.characterise.response import Fit, Problem
 from wattproof.characterise.updates import (
     Polls,
@@ -162,6 +162,7 @@ def _fitted(updates: Updates, wave: Wave) -> tuple[Explained, Fit, np.ndarray]:
         for shape in response.SHAPES:
             plain = response.search(problem, shape)
             better = parttime.part_time(problem, plain, updates.period_s)
+            better = better or ramp.ramped(problem, plain, updates.period_s)
             found.append(better or Explained(problem, plain))
         best, other = sorted(found, key=lambda one: one.fit.misfit)
         response.check_moved(best.problem, best.fit)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
-from scipy import optimize
 
+from wattproof.characterise.explained import Explained, refined
 from wattproof.characterise.response import DELAY_S, SHAPE_MARGIN, Fit, Problem, evidence
 from wattproof.characterise.wave import PartTimeWave
 
@@ -16,23 +14,6 @@ PART_TIME_SHARES = (0.05, 0.1, 0.17, 0.25, 0.35, 0.5, 0.7, 0.85)
 PART_TIME_POINTS = 400
 DELAY_STEP_S = 0.006
 SHARE_STEP = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """A fit, what it was fitted to, and what the wave that it assumes leaves open.
-
-    Attributes:
-        problem: The updates, and the load as the sensor sees it.
-        fit: The fit.
-        window_u_s: Standard uncertainty of the window by the share of the time that is seen.
-        delay_u_s: Likewise of the delay.
-    """
-
-    problem: Problem
-    fit: Fit
-    window_u_s: float = 0.0
-    delay_u_s: float = 0.0
 
 
 def part_time(problem: Problem, fit: Fit, period_s: float) -> Explained | None:
@@ -73,21 +54,5 @@ def part_time(problem: Problem, fit: Fit, period_s: float) -> Explained | None:
     best, share = results[at], shares[at]
     if evidence(problem, best.fit, fit) <= SHAPE_MARGIN:
         return None
-    finer = optimize.minimize_scalar(
-        lambda x: tried(x, best.fit).fit.misfit,
-        bounds=(shares[max(at - 1, 0)], shares[min(at + 1, len(shares) - 1)]),
-        method="bounded",
-        options={"xatol": 0.002, "maxiter": 16},
-    )
-    if finer.fun < best.fit.misfit:
-        share = float(finer.x)
-        best = tried(share, best.fit)
-    low, high = (tried(share + step, best.fit).fit for step in (-SHARE_STEP, SHARE_STEP))
-    bend = max(low.misfit + high.misfit - 2 * best.fit.misfit, 1e-12) / 2
-    # The misfit may rise by one variance: so many steps of the share.
-    steps = min(float(np.sqrt(best.fit.variance / bend)), 1 / SHARE_STEP)
-    return replace(
-        best,
-        window_u_s=steps * abs(high.window_s - low.window_s) / 2,
-        delay_u_s=steps * abs(high.delay_s - low.delay_s) / 2,
-    )
+    bounds = (shares[max(at - 1, 0)], shares[min(at + 1, len(shares) - 1)])
+    return refined(tried, best, share, bounds, SHARE_STEP)

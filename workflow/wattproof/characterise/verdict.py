@@ -9,10 +9,10 @@ import numpy as np
 
 from wattproof.characterise import certainty, response
 from wattproof.characterise.certainty import BlockFit, Interval
-from wattproof.characterise.parttime import Explained
+from wattproof.characterise.explained import Explained
 from wattproof.characterise.response import Fit
 from wattproof.characterise.updates import Refusal, Updates
-from wattproof.characterise.wave import PartTimeWave
+from wattproof.characterise.wave import PartTimeWave, RampedWave
 from wattproof.sensing import SensorDescription
 
 MAX_WINDOW_U = 0.10
@@ -127,6 +127,8 @@ def tell(
     if isinstance(wave, PartTimeWave):
         share = wave.seen_s / wave.period_s
         remarks.append(f"it averages updates that each see {share:.0%} of the time")
+    if isinstance(wave, RampedWave):
+        remarks.append(f"the power itself follows the load with about {wave.ramp_s * 1e3:.1f} ms")
     if window_s and window_s < 0.95 * period_s and averaging == "boxcar":
         remarks.append(f"the sensor sees {window_s / period_s:.0%} of the time")
     told = replace(

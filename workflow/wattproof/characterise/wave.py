@@ -70,6 +70,32 @@ class Wave:
 
 
 @dataclass(frozen=True)
+class RampedWave(Wave):
+    """The same load where the power itself follows it as a first-order lag.
+
+    Attributes:
+        ramp_s: Time constant, above 0.
+    """
+
+    ramp_s: float = 0.01
+
+    def at(self, t_s: F64Array) -> F64Array:
+        """Return the power, 0 to 1, at these instants."""
+        return Wave.lag(self, t_s, self.ramp_s)
+
+    def area(self, t_s: F64Array) -> F64Array:
+        """Return its integral: what the load asked for, less what is still to come."""
+        return Wave.area(self, t_s) - self.ramp_s * Wave.lag(self, t_s, self.ramp_s)
+
+    def lag(self, t_s: F64Array, tau_s: float) -> F64Array:
+        """Return what a first-order lag shows of it: one lag behind the other."""
+        if abs(tau_s - self.ramp_s) < 1e-6:
+            tau_s = self.ramp_s + 1e-6
+        own, other = Wave.lag(self, t_s, self.ramp_s), Wave.lag(self, t_s, tau_s)
+        return (tau_s * other - self.ramp_s * own) / (tau_s - self.ramp_s)
+
+
+@dataclass(frozen=True)
 class PartTimeWave(Wave):
     """The same load for an average over updates of a sensor that sees only a part of each period.
 
