@@ -19,6 +19,7 @@ class Faulty:
     ``open``: sleep | error | crash | exit; ``block_at`` / ``block_s``: the n-th read takes so long;
     ``crash_at``, ``lost_at``, ``fail_at``: the n-th read raises, loses the device, has no value;
     ``hold_at``: the n-th read holds the interpreter's lock for ``block_s``, as a driver's call may;
+    ``once``: these two only in the first process, which leaves this file;
     ``spin_at``: it computes without a pause for ``block_s``; ``burn_s``: each read takes this long.
     """
 
@@ -49,10 +50,8 @@ class Faulty:
     def read(self) -> Sequence[Reading]:
         n = self.reads
         self.reads += 1
-        if n == self.settings.get("block_at"):
-            time.sleep(self.settings["block_s"])
-        if n == self.settings.get("hold_at"):
-            ctypes.PyDLL(None).sleep(int(self.settings["block_s"]))
+        if n in (self.settings.get("block_at"), self.settings.get("hold_at")):
+            self._hang(holding=n == self.settings.get("hold_at"))
         if n == self.settings.get("spin_at"):
             end = time.monotonic() + self.settings["block_s"]
             while time.monotonic() < end:
@@ -67,6 +66,18 @@ class Faulty:
         if n == self.settings.get("fail_at"):
             return [Reading("count", None, Status.TIMEOUT)]
         return [Reading("count", float(n))]
+
+    def _hang(self, holding: bool) -> None:
+        once = self.settings.get("once")
+        if once and os.path.exists(once):
+            return
+        if once:
+            with open(once, "w", encoding="utf-8"):
+                pass
+        if holding:
+            ctypes.PyDLL(None).sleep(int(self.settings["block_s"]))
+        else:
+            time.sleep(self.settings["block_s"])
 
     def close(self) -> None:
         marker = self.settings.get("closed")

@@ -33,8 +33,8 @@ def pid_of(folder: Path, stem: str) -> int:
 
 def test_hangs_of_three_kinds_are_mended_and_counted(tmp_path: Path) -> None:
     sources: dict[str, dict[str, Any]] = {
-        "sleeps": {"block_at": 20, "block_s": 600},
-        "holds": {"hold_at": 20, "block_s": 600},
+        "sleeps": {"block_at": 20, "block_s": 600, "once": str(tmp_path / "sleeps")},
+        "holds": {"hold_at": 20, "block_s": 600, "once": str(tmp_path / "holds")},
         "stopped": {},
         "well": {},
     }
@@ -215,3 +215,26 @@ def test_a_read_that_spins_steps_back_and_goes_on(tmp_path: Path) -> None:
     assert health.missed >= 40
     info = json.loads((tmp_path / "streams" / "a.json").read_text())
     assert info["health"]["priority"].startswith(priority.ORDINARY)
+
+
+def test_a_process_that_was_stopped_reads_as_soon_as_it_is_continued(tmp_path: Path) -> None:
+    """The kernel would let it sleep what was left of its sleep, whatever time has passed."""
+    with Recorder(tmp_path, {"a": {"period_s": 0.8}}, REAL, factories={"a": FACTORY}):
+        stream = tmp_path / "streams" / "a.arrows"
+        end = time.monotonic() + 10
+        while not read_stream(stream)[0].num_rows:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        first = read_stream(stream)[0]["scheduled_ns"].to_pylist()[0]
+        # The first row is on disk at most half a second after its read; wait for the next tick.
+        time.sleep(max(0.0, (first + 850_000_000 - time.monotonic_ns()) / 1e9))
+        pid = pid_of(tmp_path, "a")
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(1.0)
+        os.kill(pid, signal.SIGCONT)
+        continued_ns = time.monotonic_ns()
+        time.sleep(0.4)
+    starts = read_stream(stream)[0]["start_ns"].to_pylist()
+    after = [start for start in starts if start > continued_ns - 50_000_000]
+    assert after, "the deadline that passed while it was stopped is read at once"
+    assert after[0] - continued_ns < 300_000_000

