@@ -267,7 +267,7 @@ def counter_power_line(
     fresh = fused is not None and fused.fresh
     told = sensor.source == DESCRIPTION or (ring is not None and ring.hold_s > 0)
     if fused is not None:
-        timing_s = float(np.hypot(timing_s, POINT_U_S if fused.point else MEAN_U_S))
+        timing_s = float(np.hypot(timing_s, MEAN_U_S if fused.point is False else POINT_U_S))
     if sensor.part_time and (told or not fresh) and len(counted.step_s) > 2:
         blind_s = sensor.blind_s
         looks, edges = (counted.step_s, counted.step_w), _steps_line(counted)

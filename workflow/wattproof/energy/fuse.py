@@ -33,8 +33,10 @@ BAD_STEPS = 10
 """Counter and ring mismatch where more than this share of so many steps around contradict."""
 SPREAD_PHASES = 0.7
 """Values of the ring change all over the update period if the resultant of their phases is less."""
+CLEAR_EDGE = 0.5
 POINT_SHARE = 0.3
-"""Samples are points if what they miss is more than this share of what points would miss."""
+"""Samples are points if what they miss is more than this share of what points would miss, between
+steps at which power changes by less than `CLEAR_EDGE` of that per sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,11 @@ def _is_point(ring: Ring, at_s: F64Array, energy_j: F64Array, line: PowerLine) -
     held = covered(line, at_s)
     ring_j, off_j, limit_j = _compare(at_s, energy_j, line)
     fine = held & (np.abs(off_j) <= limit_j)
-    scatter = _point_scatter_j(line, at_s)[fine]
+    scatter = _point_scatter_j(line, at_s)
+    # A sample that a step falls into tells nothing of how its energy is shared by both sides.
+    change = line.change(at_s) * ring.period_s
+    fine &= np.maximum(change[1:], change[:-1]) < CLEAR_EDGE * scatter
+    scatter = scatter[fine]
     if not len(scatter) or np.sum(scatter) < 1e-3 * np.sum(ring_j[fine]):
         return None
     # A gain between the two is no sign of points.
