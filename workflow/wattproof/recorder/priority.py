@@ -1,4 +1,4 @@
-"""Low latency for the sampler beside a busy training, where permitted, and never at its cost.
+"""Low latency for the sampler beside a busy training, as far as permitted, never at its cost.
 
 The lowest real-time priority puts a sampler that is due before everything ordinary: lateness under
 full load falls from 10 ms to some 0.1 ms. It is bounded three times: a thread that computes for
@@ -26,6 +26,7 @@ ORDINARY = "ordinary"
 SLICE_NS = 200_000
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 """Number of the system call, for which Python has no function."""
+_FLAG_RESET_ON_FORK = 1
 LEVEL = 1
 NICENESS = -10
 SOFT_S = 0.05
@@ -47,20 +48,25 @@ def raise_priority() -> str:
         return REAL_TIME
     except (OSError, ValueError):
         pass
-    try:
+    if _shorten_slice(NICENESS):
+        return NICE
+    if _shorten_slice(0):
+        return SHORT_SLICE
+    try:  # the kernel may be too old for slices
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
         return NICE
     except OSError:
-        return SHORT_SLICE if _shorten_slice() else ORDINARY
+        return ORDINARY
 
 
-def _shorten_slice() -> bool:
+def _shorten_slice(niceness: int) -> bool:
     """Ask for short turns in the ordinary class: they come sooner (Linux 6.12; no permission)."""
     number = _SCHED_SETATTR.get(platform.machine())
     if number is None:
         return False
     # struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period.
-    wanted = struct.pack("=IIQiIQQQ", 48, os.SCHED_OTHER, 0, 0, 0, SLICE_NS, 0, 0)
+    numbers = (48, os.SCHED_OTHER, _FLAG_RESET_ON_FORK, niceness, 0, SLICE_NS, 0, 0)
+    wanted = struct.pack("=IIQiIQQQ", *numbers)
     libc = ctypes.CDLL(None, use_errno=True)
     return bool(libc.syscall(number, 0, ctypes.c_char_p(wanted), 0) == 0)
 
@@ -69,7 +75,9 @@ def step_back() -> None:
     """Put all threads of this process back into the ordinary class."""
     for thread in os.listdir("/proc/self/task"):
         with contextlib.suppress(OSError):
-            os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
+            # Only the privileged may take RESET_ON_FORK back.
+            policy = os.SCHED_OTHER | os.SCHED_RESET_ON_FORK
+            os.sched_setscheduler(int(thread), policy, os.sched_param(0))
 
 
 def guard(tell: Callable[[], None]) -> None:
