@@ -54,6 +54,7 @@ def refused_clock(source: str) -> dict[str, Any]:
         (measured(nvml(), health=[made.health_row("nvml", taken=990)]), Grade.MET),
         # An instrument that nothing rests on may be sick: it is named in the evidence.
         (measured(smi(), nvml(), health=[*GOOD, made.health_row("smi", taken=300)]), Grade.MET),
+        (measured(nvml(), health=[*GOOD, made.health_row("nvml@ring", taken=300)]), Grade.PARTLY),
         (measured(smi()), Grade.NOT_MET),
         (measured(nvml(), smi(setting="ddp")), Grade.NOT_MET),
         # Agreement on the epochs that were sampled well is agreement on those only.

@@ -190,7 +190,8 @@ def reliable(inputs: ReportInputs) -> Verdict:
         words.append(f"not reliable per epoch: {listed(failing)}")
     spare = set(epoch["source"].astype(str)) - best
     for names, text in ((refused, "clock refused"), (unhealthy, "too few readings")):
-        mattering = [n for n in names if n not in spare]
+        # Of lanes (``nvml@ring``), the source counts.
+        mattering = [n for n in names if n.partition("@")[0] not in spare]
         if mattering:
             words.append(f"{text}: {listed([select.source_name(n) for n in mattering])}")
             grade = max(grade, Grade.PARTLY, key=severity)
