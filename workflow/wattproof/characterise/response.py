@@ -30,7 +30,7 @@ OUTLIER = 6.0
 MAX_OUTLIERS = 0.08
 SIGNIFICANT = 30.0
 """Least N·ln(variance before / after the fit)."""
-MAX_SCATTER = 0.35
+MAX_SCATTER = 0.15
 """Largest scatter around the fit, as a share of the contrast."""
 SHAPE_MARGIN = 12.0
 """Least N·ln(misfit of the other shape / misfit of the chosen one)."""
