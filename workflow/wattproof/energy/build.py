@@ -67,6 +67,8 @@ class Built:
     Attributes:
         line: Energy is read off this.
         edges: Levels and their changes at the edges of windows are read off this.
+        shape_j: By how much the shape did not fit, for all instants, or one for each segment from
+            `knot_s` to `knot_s`.
         edge_s: Time within which a change at an edge may lie anywhere: for all instants, or one
             for each segment from `knot_s` to `knot_s`.
         knot_s: See `edge_s` and `mismatch`.
@@ -82,6 +84,7 @@ class Built:
 
     line: PowerLine
     edges: PowerLine
+    shape_j: F64Array
     edge_s: F64Array
     knot_s: F64Array
     known_s: F64Array
@@ -93,10 +96,10 @@ class Built:
     sensor: Sensor
     fused: Fused | None
 
-    def resolution_s(self, x_s: F64Array) -> F64Array:
-        """Return `edge_s` at each instant."""
+    def at(self, values: F64Array, x_s: F64Array) -> F64Array:
+        """Return `edge_s` or `shape_j` at each instant."""
         index = np.searchsorted(self.knot_s, x_s, side="right") - 1
-        result: F64Array = self.edge_s[np.clip(index, 0, len(self.edge_s) - 1)]
+        result: F64Array = values[np.clip(index, 0, len(values) - 1)]
         return result
 
 
@@ -110,7 +113,9 @@ def _simple(
 ) -> Built:
     nothing = np.zeros(max(len(t_s) - 1, 0), dtype=bool)
     edge = np.full(1, edge_s)
-    return Built(line, line, edge, t_s, t_s, nothing, timing_s, (), nothing, looks, sensor, None)
+    return Built(
+        line, line, np.zeros(1), edge, t_s, t_s, nothing, timing_s, (), nothing, looks, sensor, None
+    )
 
 
 def _looks(t_s: F64Array, value: F64Array, update_s: float) -> tuple[F64Array, F64Array]:
@@ -280,6 +285,7 @@ def counter_power_line(
     return Built(
         line,
         edges,
+        np.abs(counted.off_j) if len(counted.off_j) else np.zeros(1),
         edge_s,
         knot_s,
         known_s,

@@ -131,7 +131,8 @@ def _uncertainty(
         coverage,
         (built.edges.level(start_s), built.edges.level(end_s)),
         (built.edges.change(start_s), built.edges.change(end_s)),
-        (built.resolution_s(start_s), built.resolution_s(end_s)),
+        (built.at(built.edge_s, start_s), built.at(built.edge_s, end_s)),
+        (built.at(built.shape_j, start_s), built.at(built.shape_j, end_s)),
         np.nan_to_num(unseen),
         limits,
     )

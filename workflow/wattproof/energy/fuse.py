@@ -50,6 +50,7 @@ class Fused:
         anchor_j: What it shows there.
         shaped: Whether the ring gives the shape from each anchor to the next.
         mismatch: Whether counter and ring contradict each other there.
+        off_j: By how much the ring's energy had to be changed there; 0 where it is not used.
         late_s: How late the ring's stamps are.
         point: Whether its samples are the power at their stamps; None if that did not show.
         fresh: True if the ring proves that the sensor sees more than one value per step.
@@ -62,6 +63,7 @@ class Fused:
     anchor_j: F64Array
     shaped: BoolArray
     mismatch: BoolArray
+    off_j: F64Array
     late_s: float
     point: bool | None
     fresh: bool
@@ -227,6 +229,7 @@ def fuse(
         anchor_j,
         shaped,
         mismatch,
+        np.where(shaped, off_j, 0.0),
         found.late_s,
         point,
         fresh,

@@ -31,6 +31,7 @@ class Counted:
         step_w: Mean power from each to the next; NaN where it is not known, shape (m − 1,).
         shaped: Where the ring gives the shape in between, shape (m − 1,).
         mismatch: Where counter and ring contradict each other, shape (m − 1,).
+        off_j: By how much the ring's energy had to be changed there, shape (m − 1,).
         fused: One entry for each unbroken stretch that was fused with the ring.
     """
 
@@ -40,6 +41,7 @@ class Counted:
     step_w: F64Array
     shaped: BoolArray
     mismatch: BoolArray
+    off_j: F64Array
     fused: tuple[Fused, ...]
 
 
@@ -83,6 +85,7 @@ class _Part:
     step_j: F64Array
     shaped: BoolArray
     mismatch: BoolArray
+    off_j: F64Array
     fused: Fused | None
 
 
@@ -102,13 +105,16 @@ def _part(
                 found.anchor_j,
                 found.shaped,
                 found.mismatch,
+                found.off_j,
                 found,
             )
     knots_t, knots_e = t_s, energy_j
     if update_s is not None:
         knots_t, knots_e = _step_knots(t_s - delay_s, energy_j, update_s)
     nothing = np.zeros(max(len(knots_t) - 1, 0), dtype=bool)
-    return _Part(knots_t, knots_e, knots_t, knots_e, nothing, nothing | foreign, None)
+    return _Part(
+        knots_t, knots_e, knots_t, knots_e, nothing, nothing | foreign, nothing * 0.0, None
+    )
 
 
 def counter_line(
@@ -150,6 +156,7 @@ def counter_line(
     watts = [np.append(_rate(part.step_s, part.step_j), nan) for part in parts]
     shaped = [np.append(part.shaped, false) for part in parts]
     mismatch = [np.append(part.mismatch, false) for part in parts]
+    off = [np.append(part.off_j, 0.0) for part in parts]
     knots_t = np.concatenate([part.t_s for part in parts])
     rate = _rate(knots_t, np.concatenate([part.energy_j for part in parts]))
     line = PowerLine.make(knots_t, rate, np.zeros_like(rate), np.concatenate(covers)[:-1])
@@ -160,6 +167,7 @@ def counter_line(
         np.concatenate(watts)[:-1],
         np.concatenate(shaped)[:-1],
         np.concatenate(mismatch)[:-1],
+        np.concatenate(off)[:-1],
         tuple(part.fused for part in parts if part.fused is not None),
     )
 

@@ -10,6 +10,8 @@ Terms, independent of each other and so added in quadrature:
 - *edges*: an edge falls anywhere between two samples: the change of level there × the time between
   them/√12. For a counter with the shape of a sample ring that is the ring's 20 ms, for one without
   the time between its steps or reads; for a part-time sensor always its update period;
+- *shape*: by how much the ring's energy between two steps of the counter had to be changed to equal
+  the counter's, where an edge falls between them; a limit, /√3;
 - *clock*: the spread of the alignment, and what is not known of the sensor's delay, shift the whole
   window: spread × the larger of the levels' difference between both edges and the change at them;
 - *unseen*: what a sensor that looks only part of the time did not see, estimated from how what it
@@ -65,6 +67,7 @@ def standard_uncertainty_j(
     levels_w: tuple[F64Array, F64Array],
     changes_w: tuple[F64Array, F64Array],
     edges_s: tuple[F64Array, F64Array],
+    shapes_j: tuple[F64Array, F64Array],
     unseen_j: F64Array,
     limits: Limits,
 ) -> F64Array:
@@ -78,6 +81,7 @@ def standard_uncertainty_j(
         levels_w: Power at the start and at the end.
         changes_w: Change of power between the samples around the start and the end.
         edges_s: Time within which such a change may lie anywhere, there.
+        shapes_j: By how much the shape around the start and the end did not fit.
         unseen_j: Standard uncertainty by what the sensor did not see.
         limits: Of the channel.
     """
@@ -88,10 +92,11 @@ def standard_uncertainty_j(
     else:
         quantum = limits.quantum / SQRT_12 * duration_s / np.sqrt(np.maximum(samples, 1.0))
     edges = np.hypot(changes_w[0] * edges_s[0], changes_w[1] * edges_s[1]) / SQRT_12
+    shape = np.hypot(*shapes_j) / SQRT_3
     difference = np.abs(levels_w[1] - levels_w[0])
     clock = limits.clock_s * np.maximum(difference, np.maximum(changes_w[0], changes_w[1]))
     seen = np.where(coverage > 0, coverage, np.nan)
     missing = np.abs(energy_j) * (1 - coverage) / seen / SQRT_3
-    terms = (reading, span, quantum, edges, clock, missing, unseen_j)
+    terms = (reading, span, quantum, edges, shape, clock, missing, unseen_j)
     total: F64Array = np.sqrt(np.sum(np.square(terms), axis=0))
     return np.where(duration_s > 0, total, 0.0)
