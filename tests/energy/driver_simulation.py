@@ -84,6 +84,7 @@ class Driver:
     ring_phase_s: float = 0.011
     ring_mode: str = "mean"
     ring_gain: float = 1.0
+    ring_noise: float = 0.0
     delay_s: float = 0.0
 
     @property
@@ -135,7 +136,9 @@ class Driver:
             shown = (both[: len(stamps)] - both[len(stamps) :]) / period
         else:
             shown = (load.until_j(stamps) - load.until_j(stamps - period)) / period
-        return stamps, np.rint(self.ring_gain * shown * 1e3) / 1e3
+        noise = np.random.default_rng(len(stamps)).standard_normal(len(stamps))
+        shown = self.ring_gain * shown * (1 + self.ring_noise * noise)
+        return stamps, np.rint(shown * 1e3) / 1e3
 
 
 def _reads(

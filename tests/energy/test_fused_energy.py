@@ -53,8 +53,9 @@ def test_windows_are_within_the_bars(ring_mode: str, noise: str) -> None:
         {"counter_update_s": 0.1003},
         {"ring_gain": 1.03},
         {"ring_period_s": 0.025},
+        {"ring_noise": 0.01},
     ],
-    ids=["late", "slow-grid", "ring-gain", "ring-25ms"],
+    ids=["late", "slow-grid", "ring-gain", "ring-25ms", "ring-noise"],
 )
 def test_other_drivers_are_within_the_bars(driver: dict[str, object]) -> None:
     """A delay, a grid beside its nominal period, a ring that is calibrated apart."""

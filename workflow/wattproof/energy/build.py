@@ -19,7 +19,7 @@ from wattproof.units import NS_PER_S
 
 CYCLE_TOLERANCE = 0.2
 """Values are cycle means if their distance is the averaging time to within this share."""
-MEAN_U_S, POINT_U_S = 0.0005, 0.003
+MEAN_U_S, POINT_U_S = 0.0015, 0.004
 """How well steps of a counter are placed by a ring of means, and by one of points (simulated, see
 ``tests/energy/test_fused_energy.py``)."""
 SQRT_3 = float(np.sqrt(3.0))
