@@ -19,10 +19,12 @@ from wattproof.sources.endpoints import Endpoints
 __all__ = ["build", "create", "names", "settings_schema"]
 
 _MODULES = {
+    "archive": "wattproof.sources.meters.archive",
     "lmg450": "wattproof.sources.meters.lmg450",
     "lmg500": "wattproof.sources.meters.lmg500",
     "lmg670": "wattproof.sources.meters.lmg670",
     "lmg95": "wattproof.sources.meters.lmg95",
+    "yokogawa": "wattproof.sources.meters.yokogawa",
 }
 """Module by name of the driver; a family of instruments may share one."""
 
