@@ -24,6 +24,8 @@ _MODULES = {
     "lmg500": "wattproof.sources.meters.lmg500",
     "lmg670": "wattproof.sources.meters.lmg670",
     "lmg95": "wattproof.sources.meters.lmg95",
+    "shelly": "wattproof.sources.meters.shelly",
+    "tasmota": "wattproof.sources.meters.tasmota",
     "yokogawa": "wattproof.sources.meters.yokogawa",
 }
 """Module by name of the driver; a family of instruments may share one."""
