@@ -150,3 +150,28 @@ def test_a_campaign_with_a_missing_sensor_description_does_not_start(tmp_path: P
         preflight.check(config.validate(demo, schema, "c.yaml"), "c.yaml")
     (tmp_path / "none.json").write_text(json.dumps({"schema": 1, "sensors": []}))
     preflight.check(config.validate(demo, schema, "c.yaml"), "c.yaml")
+
+
+def test_what_characterise_refused_is_taken_from_the_board() -> None:
+    """A refusal must not make a part-time sensor look whole, nor a lag's constant be a window."""
+    counter = channel("gpu0.energy", kind="energy")
+    instant = channel(
+        "gpu0.power_instant", averaging_s=0.025, identity={"window_s": 0.025, "update_s": 0.1}
+    )
+    refused = SensorDescription("GPU-0", "energy", update_s=0.1, refused="The load was too weak.")
+    known = describe(counter, [instant], {("GPU-0", "energy"): refused})
+    assert (known.window_s, known.part_time, known.source) == (0.025, True, "sibling")
+    lag = SensorDescription("GPU-0", "energy", update_s=0.1, window_s=1.0, averaging="lag")
+    assert describe(counter, [instant], {("GPU-0", "energy"): lag}).window_s == 0.025
+
+
+def test_a_sum_over_devices_may_draw_more_than_one_device() -> None:
+    """`cap_w` in the identity: 8 kW of a node are no reset of its counter."""
+    t_s = np.arange(0.0, 20.0, 1.0)
+    node = {"kind": "energy", "period_s": 1.0, "identity": {"cap_w": 1e5}}
+    for cap, energy_j in ((node, 8000.0 * 10), ({**node, "identity": {}}, None)):
+        row = channel("codecarbon.node", "codecarbon", **cap)
+        part = samples("codecarbon.node", t_s, 8000.0 * t_s, "codecarbon")
+        table = integrate(part, [row], windows((5, 15)), [clock("codecarbon")])
+        found = table["energy_j"].iloc[0]
+        assert (found == pytest.approx(energy_j)) if energy_j else np.isnan(found)

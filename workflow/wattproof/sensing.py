@@ -27,8 +27,9 @@ class SensorDescription:
         channel: Name without its device, e.g. ``power_instant``, ``energy``, ``power_samples``.
         update_s: Time between two new values.
         window_s: A value is the mean over this long before its update; less than `update_s`: the
-            sensor is blind for the rest of the time.
-        delay_s: From the end of the window to the instant at which the value can be read.
+            sensor is blind for the rest of the time; 0: a point sample.
+        delay_s: From the end of the window to the instant at which the value can be read; for
+            ``power_samples`` to the driver's own stamp.
         averaging: ``boxcar`` (mean over `window_s`), ``lag`` (first-order, time constant
             `window_s`), or ``unknown``.
         uncertainty: Standard uncertainties by name of the attribute, in seconds.

@@ -174,12 +174,15 @@ def integrate_channel(
     period_s = nominal or (float(np.median(np.diff(t_s))) if n > 1 else 0.0)
     gaps = longest_gap_s(t_s, start_s, end_s)
     counter = channel["kind"] == "energy"
-    mean_rule = not counter and identity_of(channel).get("energy_rule") == "mean"
+    identity = identity_of(channel)
+    mean_rule = not counter and identity.get("energy_rule") == "mean"
     max_gap_s = settings["max_gap_s"]
 
     built: Built | None = None
     if counter and n >= 2:
-        wrap_j, cap_w = _number(channel["wrap"]), settings["counter_cap_w"]
+        # A sum over devices may draw more than any single one: its source then says how much.
+        cap_w = _number(identity.get("cap_w")) or settings["counter_cap_w"]
+        wrap_j = _number(channel["wrap"])
         built = counter_power_line(t_s, series, anchor, wrap_j, cap_w, nominal, sensor, companion)
     elif not counter and channel["clock"] == "wall" and n >= 2:
         built = ring_power_line(t_s, series, period_s, max_gap_s, sensor, fused)

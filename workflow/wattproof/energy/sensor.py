@@ -99,7 +99,8 @@ def describe(
 ) -> Sensor:
     """Return what is known of a channel's sensor.
 
-    A sensor description counts before everything else. Then the identity of the channel itself.
+    A sensor description counts before everything else, as far as it could be found. Then the
+    identity of the channel itself.
     A counter and the ring of a board say nothing of their sensor, but the board has one: where the
     instant power of the same device is told to see only part of the time (by the name of the
     board, as measured by others), they are taken to see no more. That may be wrong, for nobody
@@ -112,20 +113,31 @@ def describe(
         siblings: Rows of all channels of the session.
         sensors: Sensor descriptions.
     """
+    known = _without_description(channel, siblings, sensors)
+    told = sensors.get((str(channel["device"]), quantity(channel)))
+    if told is None:
+        return known
+    # What `characterise` could not tell, others may know: a refusal must not make a part-time
+    # sensor look like a whole one. A first-order lag's time constant is not a window.
+    window_s = told.window_s if told.averaging != "lag" else None
+    return Sensor(
+        told.update_s or known.update_s,
+        known.window_s if window_s is None else window_s,
+        told.delay_s,
+        float(told.uncertainty.get("delay_s", 0.0)),
+        known.source if window_s is None else DESCRIPTION,
+    )
+
+
+def _without_description(
+    channel: Mapping[str, Any], siblings: Sequence[Mapping[str, Any]], sensors: Sensors
+) -> Sensor:
+    """Return what a channel's own identity, or the power channel beside it, says."""
     identity = identity_of(channel)
     update_s = _number(identity.get("update_s"))
     counter = fnmatch.fnmatchcase(str(channel["channel"]), "gpu*.energy")
     if update_s is None and counter:
         update_s = DEFAULT_UPDATE_S
-    told = sensors.get((str(channel["device"]), quantity(channel)))
-    if told is not None:
-        return Sensor(
-            told.update_s or update_s,
-            told.window_s,
-            told.delay_s,
-            float(told.uncertainty.get("delay_s", 0.0)),
-            DESCRIPTION,
-        )
     window_s = _number(identity.get("window_s"))
     if window_s is not None:
         return Sensor(update_s, window_s, source=IDENTITY)
