@@ -12,7 +12,7 @@ READY  := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: setup demo test test-slow test-data lint types lock bench clean help
+.PHONY: setup demo test test-slow slow-realtime slow-computing test-data lint types lock bench clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -49,8 +49,15 @@ types: setup
 test: lint types
 	pytest -m "not slow and not data" $(PYTEST_FLAGS)
 
+# What takes long without computing (soaks) runs beside what computes; each prints when it ends.
 test-slow: setup
-	pytest -m slow $(PYTEST_FLAGS)
+	@$(MAKE) --no-print-directory -j2 --output-sync=target slow-realtime slow-computing
+
+slow-realtime:
+	pytest -m "slow and realtime" -n 2 $(PYTEST_FLAGS)
+
+slow-computing:
+	pytest -m "slow and not realtime" $(PYTEST_FLAGS)
 
 test-data: setup
 	WATTPROOF_REQUIRE_REAL_DATA=1 pytest -m data $(PYTEST_FLAGS)

@@ -31,6 +31,7 @@ def test_short_soak(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.realtime
 @pytest.mark.timeout(FULL_S + 120)
 def test_half_an_hour_with_twenty_faults(tmp_path: Path) -> None:
     found = soak(tmp_path, "--seconds", str(FULL_S), "--cycle", "0.1")
