@@ -24,6 +24,7 @@ _MODULES = {
     "lmg500": "wattproof.sources.meters.lmg500",
     "lmg670": "wattproof.sources.meters.lmg670",
     "lmg95": "wattproof.sources.meters.lmg95",
+    "ptdaemon": "wattproof.sources.meters.ptdaemon",
     "shelly": "wattproof.sources.meters.shelly",
     "tasmota": "wattproof.sources.meters.tasmota",
     "yokogawa": "wattproof.sources.meters.yokogawa",

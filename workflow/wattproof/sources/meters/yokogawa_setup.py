@@ -28,6 +28,57 @@ MODEL = re.compile(r"WT3[13]\d(E?)")
 ELEMENTS = {"WT31": (1,), "WT332": (1, 3), "WT33": (1, 2, 3)}
 
 
+CYCLES_S = (0.1, 0.25, 0.5, 1, 2, 5)
+
+SETTINGS: dict[str, Any] = {
+    "required": ["port"],
+    "properties": {
+        "port": {
+            "type": "string",
+            "minLength": 1,
+            "description": "serial port, tcp://HOST:PORT of a serial-to-network box, or a VISA "
+            "address: USB0::0x0B21::…::INSTR, TCPIP::HOST::INSTR",
+        },
+        "baud": {
+            "type": "integer",
+            "minimum": 1200,
+            "default": 9600,
+            "description": "speed of the serial line, as set on the device",
+        },
+        "rtscts": {"type": "boolean", "default": False, "description": "hardware handshake"},
+        "channels": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1, "maximum": 3},
+            "minItems": 1,
+            "uniqueItems": True,
+            "default": [1],
+            "description": "elements that are summed, one for each power supply",
+        },
+        "cycle_s": {
+            "enum": list(CYCLES_S),
+            "default": 0.1,
+            "description": "data update interval",
+        },
+        "range_v": {"type": "number", "exclusiveMinimum": 0, "description": "voltage range"},
+        "range_a": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "current range; without ranges the device chooses, and loses data then",
+        },
+        "integrate": {
+            "type": "boolean",
+            "default": False,
+            "description": "the device's own energy counter as a second channel",
+        },
+        "visa": {
+            "type": "string",
+            "default": "@py",
+            "description": "VISA library: @py is pyvisa-py, an empty text the maker's",
+        },
+    },
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is set on the device.
