@@ -17,6 +17,8 @@ CONFIG = MINI.replace(
     "runs: 3, replicates: 1, runs_per_recording: 2", "runs: 3, runs_per_recording: 3"
 )
 TARGET = "results/mini/recordings/single-000/samples.parquet"
+TRAINING = "single-[0-9][0-9][0-9][0-9][0-9]-*"
+"""Trainings only: loads are called after their recording (single-000-00-sync-…)."""
 
 
 def start(campaign: Campaign) -> subprocess.Popen[bytes]:
@@ -37,8 +39,8 @@ def wait_for_runs(campaign: Campaign, number: int, seconds: float = 120) -> list
     raw = campaign.results / "raw/single-000"
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        done = sorted((raw / "runs").glob("single-*.json"))
-        begun = list(raw.glob("session-000/runs/single-*/log"))
+        done = sorted((raw / "runs").glob(f"{TRAINING}.json"))
+        begun = list(raw.glob(f"session-000/runs/{TRAINING}/log"))
         if len(done) >= number and len(begun) > number:
             return done
         time.sleep(0.2)
@@ -119,4 +121,4 @@ def test_retrains_only_the_recording_whose_data_are_gone(empty_campaign: Campaig
     done = campaign.snakemake(*goals, config=config)
     assert done.returncode == 0, done.stderr[-3000:]
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert len(list((raw / "single-001/runs").glob("single-*.json"))) == 1
+    assert len(list((raw / "single-001/runs").glob(f"{TRAINING}.json"))) == 1
