@@ -88,7 +88,7 @@ def test_every_driver_is_on_a_page_and_no_link_is_dead() -> None:
         assert (DOCS / target).exists(), target
 
 
-# ---------------------------------------------------------------- the words of the LMG's page
+# ---------------------------------------------------------------- the words of the pages
 
 
 def said_by(folder: Path) -> Iterator[str]:
@@ -102,12 +102,16 @@ def said_by(folder: Path) -> Iterator[str]:
                 yield node.value
 
 
-def test_sentences_of_the_lmg_page_are_those_that_are_printed() -> None:
-    page = (DOCS / "meters" / "lmg.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("lmg", 12), ("yokogawa", 9), ("ptdaemon", 8), ("shelly", 7), ("tasmota", 5)],
+)
+def test_sentences_of_a_page_are_those_that_are_printed(name: str, least: int) -> None:
+    page = (DOCS / "meters" / f"{name}.md").read_text(encoding="utf-8")
     table = page.split("## Troubleshooting")[1]
     cells = [line.split("|")[2].strip() for line in table.splitlines() if line.startswith("| ")]
     sentences = [cell[1:-1].replace("``", "`") for cell in cells if cell.startswith("`")]
-    assert len(sentences) >= 12
+    assert len(sentences) >= least
     folder = Path(meters.__file__).parent
     said = list(said_by(folder))
     for sentence in sentences:
