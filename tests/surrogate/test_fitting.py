@@ -1,6 +1,9 @@
 """Fitting on a campaign with a known law: ranks, honest coverage, no leakage, same bytes."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +87,27 @@ def test_onnx_bytes_are_stable_and_equal_to_lightgbm() -> None:
     found = session.run(None, {"x": fresh})[0][:, 0]
     assert found == pytest.approx(trees[0].predict(fresh), abs=1e-5)
     assert session.get_modelmeta().custom_metadata_map["encoding"] == "abc"
+
+
+def test_onnx_bytes_are_the_same_in_another_process() -> None:
+    """Sets of strings have another order in each process; five seeds show both orders."""
+    code = """
+import sys, numpy as np
+from wattproof.surrogate import models
+x = np.arange(40, dtype=np.float32).reshape(20, 2)
+onnx = models.to_onnx(models.fit_trees(x, x[:, 0] ** 2.0, 5, 3), "t", ["a", "b"], "abc")
+sys.stdout.buffer.write(onnx)
+"""
+    bytes_by_seed = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        ).stdout
+        for seed in range(5)
+    }
+    assert len(bytes_by_seed) == 1
 
 
 def test_ridge_finds_a_known_line() -> None:

@@ -184,5 +184,9 @@ def to_onnx(booster: lgb.Booster, name: str, columns: list[str], encoding: str) 
     )
     metadata = {"columns": json.dumps(columns), "encoding": encoding}
     onnx.helper.set_model_props(model, metadata)
+    # The converter collects the operator sets in a Python set, whose order changes by process.
+    operator_sets = sorted(model.opset_import, key=lambda item: str(item.domain))
+    del model.opset_import[:]
+    model.opset_import.extend(operator_sets)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
