@@ -58,8 +58,8 @@ def make() -> Iterator[Make]:
 @pytest.fixture
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short time-outs, for daemons that do not answer."""
-    monkeypatch.setattr(ptdaemon, "ANSWER_S", 0.4)
-    monkeypatch.setattr(ptd_setup, "ANSWER_S", 0.4)
+    monkeypatch.setattr(ptdaemon, "ANSWER_S", 0.25)
+    monkeypatch.setattr(ptd_setup, "ANSWER_S", 0.25)
 
 
 def source(port: str, **settings: Any) -> PtdaemonSource:
@@ -265,10 +265,10 @@ def test_chosen_channels_are_summed(make: Make, channels: list[int], share: floa
 
 @pytest.mark.parametrize("holds", [True, False])
 def test_a_slow_reader_gets_all_of_it_in_batches(make: Make, holds: bool) -> None:
-    daemon = make(holds=holds)
-    meter = source(daemon.port)
+    daemon = make(interval_s=0.05, holds=holds)
+    meter = source(daemon.port, cycle_s=0.05)
     meter.open()
-    rows = collect(meter, 2.0, stall_s=0.33)
+    rows = collect(meter, 1.2, stall_s=0.23)
     meter.close()
     numbers = numbers_of(rows)
     assert numbers == list(range(len(numbers)))
@@ -277,12 +277,11 @@ def test_a_slow_reader_gets_all_of_it_in_batches(make: Make, holds: bool) -> Non
     assert asked < 90  # a daemon that does not hold RL back is not asked without a pause
 
 
-@pytest.mark.parametrize("cycle_s", [2.0])
-def test_a_long_cycle_does_not_block(make: Make, cycle_s: float) -> None:
+def test_a_long_cycle_does_not_block(make: Make) -> None:
     daemon = make()
-    meter = source(daemon.port, cycle_s=cycle_s)
+    meter = source(daemon.port, cycle_s=1.0)
     meter.open()
-    rows = collect(meter, 2.5)
+    rows = collect(meter, 1.4)
     meter.close()
     assert numbers_of(rows)[:1] == [0]
     assert len(rows) <= 3
@@ -308,13 +307,14 @@ def test_damage_costs_the_damaged_lines_only(make: Make) -> None:
     }
     headers = {21: "La\xffst 1 sam\r\n", 24: ""}
     daemon = make(
+        interval_s=0.05,
         line=lambda n, text: lines[n](text) if n in lines else text,
         header=lambda n, text: headers.get(n, text),
         value=lambda n: {28: "nan", 30: "-1.000000", 32: "inf"}.get(n),
     )
-    meter = source(daemon.port)
+    meter = source(daemon.port, cycle_s=0.05)
     meter.open()
-    rows = collect(meter, 6.0)
+    rows = collect(meter, 4.5)
     meter.close()
     found = statuses(rows)
     assert found.count(Status.NOT_A_NUMBER) == 2
@@ -330,16 +330,16 @@ def test_damage_costs_the_damaged_lines_only(make: Make) -> None:
 
 
 def test_a_clock_that_is_set_is_no_hole(make: Make) -> None:
-    daemon = make(clock=lambda n: 3600.0 if 8 <= n < 14 else 0.0)
-    meter = source(daemon.port)
+    daemon = make(interval_s=0.05, clock=lambda n: 3600.0 if 8 <= n < 14 else 0.0)
+    meter = source(daemon.port, cycle_s=0.05)
     meter.open()
-    rows = collect(meter, 2.2)
+    rows = collect(meter, 1.3)
     meter.close()
     assert set(statuses(rows)) == {Status.OK}
     stamps = [row.device_ns for row in rows if row.device_ns is not None]
     assert len(stamps) >= 16
     assert stamps == sorted(stamps)
-    assert (stamps[-1] - stamps[0]) / 1e9 == pytest.approx(0.1 * (len(stamps) - 1), abs=0.3)
+    assert (stamps[-1] - stamps[0]) / 1e9 == pytest.approx(0.05 * (len(stamps) - 1), abs=0.3)
 
 
 @pytest.mark.usefixtures("brisk")
@@ -358,12 +358,12 @@ def test_a_measurement_that_somebody_stopped_is_started_again(make: Make) -> Non
 
 
 def test_a_full_measurement_is_followed_by_the_next(make: Make) -> None:
-    daemon = make(most=8)
-    meter = source(daemon.port)
+    daemon = make(interval_s=0.05, most=8)
+    meter = source(daemon.port, cycle_s=0.05)
     meter.open()
-    rows = collect(meter, 2.5)
+    rows = collect(meter, 1.5)
     meter.close()
-    assert daemon.commands.count("Go,100,0,wattproof") >= 3
+    assert daemon.commands.count("Go,50,0,wattproof") >= 3
     assert set(statuses(rows)) <= {Status.OK, Status.MISSING}
     numbers = numbers_of(rows)
     assert numbers == sorted(set(numbers))
@@ -451,14 +451,14 @@ def test_recorded_and_sealed_over_a_restart_of_the_daemon(make: Make, tmp_path: 
         make(port=first.tcp_port)
 
     settings = {"driver": "ptdaemon", "port": first.port, "cycle_s": 0.1}
-    sealed = record(tmp_path, settings, 6.0, restart)
+    sealed = record(tmp_path, settings, 4.6, restart)
     rows = of(sealed, "node.ac")
     found = [row["status"] for row in rows]
     assert found.count("device_lost") == 1
     lost = found.index("device_lost")
     before, after = rows[:lost], rows[lost + 1 :]
-    assert len(before) >= 15
-    assert len(after) >= 5
+    assert len(before) >= 10
+    assert len(after) >= 3
     for part in (before, after):
         good = [round((row["value"] - watts(0)) / 0.5) for row in part if row["status"] == "ok"]
         assert good == list(range(len(good)))
