@@ -46,8 +46,9 @@ lint: setup
 types: setup
 	mypy
 
+# Many tests wait for real processes: three at a time keep two cores busy.
 test: lint types
-	pytest -m "not slow and not data" $(PYTEST_FLAGS)
+	pytest -m "not slow and not data" -n 3 --dist loadfile $(PYTEST_FLAGS)
 
 # What takes long without computing (soaks) runs beside what computes; each prints when it ends.
 test-slow: setup
