@@ -39,17 +39,8 @@ def test_the_readmes_command_works_and_says_what_it_could_not_measure(tmp_path: 
         readme_command(), shell=True, cwd=tmp_path, env=env, capture_output=True, text=True
     )
     assert found.returncode == 0, found.stderr
-    assert (
-        found.stdout
-        == subprocess.run(
-            readme_command().removeprefix("wattproof record -- "),
-            shell=True,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    )
+    count = int(re.findall(r"range\(([\d_]+)\)", readme_command())[0])
+    assert found.stdout == f"{(count - 1) * count * (2 * count - 1) // 6}\n"  # and nothing else
     (path,) = (tmp_path / "wattproof-records").iterdir()
     told = summary(path)
     assert told["exit_code"] == 0
@@ -145,8 +136,9 @@ def test_gpus_are_summed_and_the_truth_is_met(tmp_path: Path) -> None:
     assert total["energy_j"] > max(item["energy_j"] for item in best)  # no mean
     assert "sum of 2 GPUs" in errors
     # Above idle: 325 W for 0.8 s, and nothing.
-    assert best[0]["above_idle_j"] == pytest.approx(0.8 * 325, rel=0.08)
-    assert best[1]["above_idle_j"] == pytest.approx(0.0, abs=2.0)
+    for item, above_j in zip(best, (0.8 * 325, 0.0), strict=True):
+        assert abs(item["above_idle_j"] - above_j) <= item["above_idle_u90_j"]
+        assert item["above_idle_u90_j"] < 40
     assert "above idle" in errors
 
     # The command's own marks: one epoch, one phase; what is no mark, and a run of ours, is not.
@@ -165,6 +157,7 @@ def test_gpus_are_summed_and_the_truth_is_met(tmp_path: Path) -> None:
     assert meta.instruments["nvml"][gpu(0).uuid]["driver"] == "580.159.03"
 
 
+@pytest.mark.slow
 def test_rapl_package_and_memory_are_added_once(tmp_path: Path) -> None:
     """Cases R8 and R9: package 200 W, DRAM 60 W, mirrored by MMIO: 260 W."""
     tree = PowercapTree(tmp_path / "powercap", parts=("core", "dram"), mmio=True)
