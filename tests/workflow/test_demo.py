@@ -82,7 +82,11 @@ def test_agreement_has_the_pattern_of_table_one(clone: Path) -> None:
         assert cell("NVML", level, "pearson") > 0.97
         assert abs(cell("NVML", level, "error_median")) < 0.05
         assert cell("Code Carbon 3.x", level, "error_median") > 0.03
-    assert cell("SMI", "epoch", "ks_d", "power") > 0.1 + cell("NVML", "epoch", "ks_d", "power")
+    # On energies: the demo's epochs lie within 18 W of each other, so the distribution of their
+    # power also shows that the balance itself, the reference, is 2 % off.
+    assert cell("NVML", "epoch", "ks_p") > 0.05
+    assert cell("SMI", "epoch", "ks_p") < 0.01
+    assert cell("SMI", "epoch", "ks_d") > 0.1 + cell("NVML", "epoch", "ks_d")
 
     calibration = tables.read_frame(place / "calibration.parquet", "calibration")
     by_name: pd.DataFrame = calibration.set_index("estimator")
