@@ -16,6 +16,7 @@ from wattproof.measure.analysis import _parsed
 from wattproof.measure.energies import totals
 from wattproof.measure.folder import create
 from wattproof.measure.record import _Care
+from wattproof.measure.summary import _cost
 from wattproof.training.marks import read_marks
 
 NOW = datetime(2026, 11, 25, 16, 0, 0)
@@ -132,6 +133,15 @@ def test_parts_and_wholes_are_never_added() -> None:
         ]
     )
     assert [(t["what"], t["energy_j"]) for t in found] == [("CPUs and memory", 260.0)]
+
+
+def test_a_source_that_never_came_up_cost_nothing_while_measuring() -> None:
+    up = {"cpu_s": 0.5, "cpu_start_s": 0.2, "duration_s": 10.0}
+    never = {"cpu_s": 0.18, "cpu_start_s": None, "duration_s": None}
+    cost = _cost([up, never, never], {"ended": {"own_cpu_s": 0.1}})
+    assert cost["cpu_s"] == pytest.approx(0.4)
+    assert cost["cpu_start_s"] == pytest.approx(0.56)
+    assert cost["share_of_a_core"] == pytest.approx(0.04)
 
 
 @pytest.mark.parametrize(

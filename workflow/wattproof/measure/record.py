@@ -126,7 +126,6 @@ def _run(
     with contextlib.closing(marks):
         with _patience(say):
             recorder.start()
-        cpu_s = _cpu_s()
         care = _Care(recorder.check, say)
         try:
             started = started_sources(folder.raw)
@@ -134,6 +133,7 @@ def _run(
             _check_required(required, settings, started)
             _announce(started, options, say)
             before_s, after_s = _pads(started, settings.sources)
+            cpu_s = _cpu_s()  # what was imported until here is start-up
             cut = bool(signals.ending)
             cut = cut or _idle(options.idle_s, marks, signals, care, say, "before")
             cut = cut or signals.sleep(before_s, care)

@@ -169,15 +169,27 @@ def _item(source: str, reason: str, remedy: str, flags: Sequence[str] = ()) -> d
     return {"source": source, "reason": reason, "remedy": remedy, "flags": list(flags)}
 
 
+SHARE_FROM_S = 5.0
+"""Shorter measurements consist of our own start and end: a share of them means nothing."""
+
+
 def _cost(sources: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> dict[str, Any]:
     """CPU that measuring took, start-up of the instruments apart."""
-    running_s = sum(max(0.0, (s["cpu_s"] or 0.0) - (s.get("cpu_start_s") or 0.0)) for s in sources)
+    # What a source that never came up took was all start-up: it has no `cpu_start_s`.
+    starts_s = [
+        (s["cpu_s"] or 0.0) if s.get("cpu_start_s") is None else s["cpu_start_s"] for s in sources
+    ]
+    running_s = sum(
+        max(0.0, (s["cpu_s"] or 0.0) - start_s)
+        for s, start_s in zip(sources, starts_s, strict=True)
+    )
     spans = [s["duration_s"] for s in sources if s["duration_s"]]
+    span_s = max(spans, default=0.0)
     own_s = float((about.get("ended") or {}).get("own_cpu_s") or 0.0)
     return {
         "cpu_s": running_s + own_s,
-        "cpu_start_s": sum(s.get("cpu_start_s") or 0.0 for s in sources),
-        "share_of_a_core": (running_s + own_s) / max(spans) if spans and max(spans) > 0 else None,
+        "cpu_start_s": sum(starts_s),
+        "share_of_a_core": (running_s + own_s) / span_s if span_s >= SHARE_FROM_S else None,
     }
 
 

@@ -290,12 +290,10 @@ def _count(value: Any) -> str:
 def _tail(summary: Mapping[str, Any]) -> list[str]:
     cost = summary["measuring"]
     found = []
-    if cost["share_of_a_core"] is not None:
-        share = percent(cost["share_of_a_core"])
-        found.append(
-            f"Measuring took {cost['cpu_s']:.2f} s of CPU ({share} of one core), and "
-            f"{cost['cpu_start_s']:.1f} s to start."
-        )
+    share = cost["share_of_a_core"]
+    part = "" if share is None else f" ({percent(share)} of one core)"
+    spent = f"{cost['cpu_s']:.2f} s of CPU{part}"
+    found.append(f"Measuring took {spent}, and {cost['cpu_start_s']:.1f} s to start.")
     if summary["windows"]:
         parts = ", ".join(f"{count} {level}(s)" for level, count in summary["windows"].items())
         found.append(f"The command marked {parts}: their energies are in energy.parquet.")
