@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wattproof import sensing, space
-from wattproof.config import Config, validate
+from wattproof.config import Config
 from wattproof.errors import WattproofError, did_you_mean
 from wattproof.sources import meters
 from wattproof.training import datasets
@@ -41,19 +41,8 @@ def check(config: Config, file: str) -> Config:
             raise WattproofError(f"{file}: {error}") from error
     meter = config["sources"].get("meter")
     if meter is not None:
-        if meter["driver"] not in meters.names():
-            raise WattproofError(
-                f"{file}: key 'sources.meter.driver' names an unknown meter '{meter['driver']}'."
-                f"{did_you_mean(meter['driver'], meters.names())}"
-            )
-        schema = meters.settings_schema(meter["driver"])
-        meter = validate(meter, schema, file, "sources.meter")
+        meter = meters.complete(meter, file, simulated=node["kind"] == "virtual")
         config = {**config, "sources": {**config["sources"], "meter": meter}}
-    if meter is not None and meter.get("port") == "auto" and config["node"]["kind"] == "real":
-        raise WattproofError(
-            f"{file}: key 'sources.meter.port' is 'auto', which only the virtual node can answer; "
-            "give the serial port of your meter, e.g. /dev/ttyUSB0."
-        )
     if config["analysis"]["sensors"]:
         try:
             sensing.load(config["analysis"]["sensors"])

@@ -83,7 +83,8 @@ def read(file: str | Path | None, only: Sequence[str] = ()) -> Settings:
     if only:
         sources = {source: sources[source] for source in only}
     if "meter" in sources:
-        sources = {**sources, "meter": _meter(sources["meter"], name)}
+        meter = meters.complete(sources["meter"], name, simulated=False)
+        sources = {**sources, "meter": meter}
     return Settings(sources, complete["on_missing_source"], complete["analysis"], name)
 
 
@@ -99,20 +100,3 @@ def _validate(raw: config.Config, file: str) -> config.Config:
     if schema is None:  # installed without the repository: the sources know their own defaults
         return {"on_missing_source": "continue", "analysis": {}, **raw}
     return config.validate(raw, schema, file)
-
-
-def _meter(settings: dict[str, Any], file: str) -> dict[str, Any]:
-    """Complete a meter's settings by its driver's defaults, as `wattproof.preflight` does."""
-    driver = settings["driver"]
-    if driver not in meters.names():
-        raise WattproofError(
-            f"{file}: key 'sources.meter.driver' names an unknown meter '{driver}'."
-            f"{did_you_mean(driver, meters.names())}"
-        )
-    complete = config.validate(settings, meters.settings_schema(driver), file, "sources.meter")
-    if complete.get("port") == "auto":
-        raise WattproofError(
-            f"{file}: key 'sources.meter.port' is 'auto', which only the virtual node can answer; "
-            "give the port of your meter, e.g. /dev/ttyUSB0."
-        )
-    return complete

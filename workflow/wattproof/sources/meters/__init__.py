@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from wattproof.config import validate
 from wattproof.errors import WattproofError, did_you_mean
 from wattproof.sources.base import Source
 from wattproof.sources.endpoints import Endpoints
 
-__all__ = ["build", "create", "names", "settings_schema"]
+__all__ = ["build", "complete", "create", "names", "settings_schema"]
 
 _MODULES = {
     "archive": "wattproof.sources.meters.archive",
@@ -55,6 +56,32 @@ def settings_schema(driver: str) -> dict[str, Any]:
     own: dict[str, Any] = _module(driver).SETTINGS
     properties = {"driver": {"type": "string"}, **own["properties"]}
     return {"type": "object", "additionalProperties": False, **own, "properties": properties}
+
+
+def complete(settings: Mapping[str, Any], file: str, simulated: bool) -> dict[str, Any]:
+    """Check a meter's settings as its driver wants them, and fill in the driver's defaults.
+
+    Args:
+        settings: Key ``sources.meter`` of a campaign, with the key ``driver`` in it.
+        file: Name of the campaign file, for messages.
+        simulated: Whether a virtual node answers for the port ``auto``.
+
+    Raises:
+        WattproofError: One sentence with file, key and remedy.
+    """
+    driver = settings["driver"]
+    if driver not in _MODULES:
+        raise WattproofError(
+            f"{file}: key 'sources.meter.driver' names an unknown meter '{driver}'."
+            f"{did_you_mean(driver, _MODULES)}"
+        )
+    found = validate(dict(settings), settings_schema(driver), file, "sources.meter")
+    if found.get("port") == "auto" and not simulated:
+        raise WattproofError(
+            f"{file}: key 'sources.meter.port' is 'auto', which only the virtual node can answer; "
+            "give the port of your meter, e.g. /dev/ttyUSB0."
+        )
+    return found
 
 
 def create(settings: Mapping[str, Any], endpoints: Endpoints) -> Source:

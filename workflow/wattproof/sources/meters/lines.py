@@ -107,3 +107,14 @@ def run(talk: Talk[T]) -> T:
         except StopIteration as stop:
             result: T = stop.value
             return result
+
+
+def go_on(talk: Talk[None], seconds: float) -> bool:
+    """Go on with a conversation for a while; return whether it has come to its end."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            next(talk)
+        except StopIteration:
+            return True
+    return False

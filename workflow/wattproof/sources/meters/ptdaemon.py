@@ -14,7 +14,7 @@ from typing import Any
 from wattproof.errors import WattproofError
 from wattproof.sources.base import Channel, Description, Pacing, Reading, Status
 from wattproof.sources.endpoints import Endpoints
-from wattproof.sources.meters.lines import Lines, Talk, run
+from wattproof.sources.meters.lines import Lines, Talk, go_on, run
 from wattproof.sources.meters.link import Link, LinkLostError, TcpLink, parse_tcp
 from wattproof.sources.meters.ptd_lines import (
     HEADER,
@@ -257,15 +257,11 @@ class PtdaemonSource:
     def _mend(self) -> list[Reading]:
         """Go on with the repair for the time that a read may take."""
         assert self._repair is not None
-        end = time.monotonic() + POLL_S
-        while time.monotonic() < end:
-            try:
-                next(self._repair)
-            except StopIteration:
+        try:
+            if go_on(self._repair, POLL_S):
                 self._repair = None
-                break
-            except WattproofError as error:
-                raise LinkLostError(str(error)) from error
+        except WattproofError as error:
+            raise LinkLostError(str(error)) from error
         return []
 
     def _begin_anew(self, lines: Lines) -> Talk[None]:

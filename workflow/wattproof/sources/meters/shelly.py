@@ -14,9 +14,9 @@ from wattproof.errors import WattproofError
 from wattproof.sources.base import Channel, Description, Pacing, Reading, Status
 from wattproof.sources.endpoints import Endpoints
 from wattproof.sources.meters.http_json import Answer, HttpJson, number, total
+from wattproof.units import wh_to_j
 
 POWER, ENERGY = "node.ac", "node.ac_energy"
-J_PER_WH = 3600.0
 NOTE = "cheap plug: only for plausibility of totals"
 
 SETTINGS: dict[str, Any] = {
@@ -152,7 +152,7 @@ class ShellySource:
         end_ns = time.monotonic_ns()
         power, power_status = total(powers)
         wh, energy_status = total(energies)
-        energy = None if wh is None else wh * J_PER_WH
+        energy = None if wh is None else wh_to_j(wh)
         return [
             Reading(POWER, power, power_status, None, start_ns, end_ns),
             Reading(ENERGY, energy, energy_status, None, start_ns, end_ns),

@@ -15,9 +15,9 @@ from wattproof.errors import WattproofError
 from wattproof.sources.base import Channel, Description, Pacing, Reading, Status
 from wattproof.sources.endpoints import Endpoints
 from wattproof.sources.meters.http_json import Answer, HttpJson, number, total
+from wattproof.units import J_PER_KWH
 
 POWER, ENERGY = "node.ac", "node.ac_energy"
-J_PER_KWH = 3.6e6
 NOTE = "cheap plug: only for plausibility of totals"
 
 SETTINGS: dict[str, Any] = {

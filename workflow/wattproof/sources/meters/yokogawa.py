@@ -15,7 +15,7 @@ from typing import Any
 from wattproof.errors import WattproofError
 from wattproof.sources.base import Channel, Description, Pacing, Reading, Status
 from wattproof.sources.endpoints import Endpoints
-from wattproof.sources.meters.lines import Lines, Talk, run
+from wattproof.sources.meters.lines import Lines, Talk, go_on, run
 from wattproof.sources.meters.link import Link, LinkLostError, open_link
 from wattproof.sources.meters.visa import VisaLink, is_visa
 from wattproof.sources.meters.yokogawa_setup import CLEAR, RATES, SETTINGS, SetUp, Wanted, same
@@ -177,13 +177,8 @@ class YokogawaSource:
     def _mend(self) -> list[Reading]:
         """Go on with the repair for the time that a read may take."""
         assert self._repair is not None
-        end = time.monotonic() + POLL_S
-        while time.monotonic() < end:
-            try:
-                next(self._repair)
-            except StopIteration:
-                self._repair = None
-                break
+        if go_on(self._repair, POLL_S):
+            self._repair = None
         return []
 
     def _let_pass(self, lines: Lines) -> Talk[None]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wattproof.sources.base import Status
+from wattproof.units import wh_to_j
 
-J_PER_WH = 3600.0
 NAN_CODE = 9.91e37
 LARGEST = 9.8e37
 """In words ``NAN`` and ``INF``, as numbers 9.91E+37 and ±9.9E+37."""
@@ -79,7 +79,7 @@ def parse(text: str, elements: Sequence[int], integrating: bool) -> Update | Non
     if wh is not None and not condition >> ITG_BIT & 1:
         # The counter stands still: what it shows is not the energy until now.
         wh, energy_status = None, Status.ERROR
-    return Update(power, status, None if wh is None else wh * J_PER_WH, energy_status)
+    return Update(power, status, None if wh is None else wh_to_j(wh), energy_status)
 
 
 class Updates:
