@@ -160,7 +160,8 @@ class SampleClock:
 
     The stamps are local time: they jump with daylight saving, and when somebody sets the clock. No
     sample arrives before it was taken, none is taken before its predecessor: by that a jump is told
-    from a hole. After a jump the stamps go on from the old ones by the time of arrival.
+    from a hole. After a jump the stamps go on from the old ones by the time of arrival. A clock set
+    back inside a hole that is longer still cannot be told from a late sample, and is taken for one.
 
     Args:
         interval_s: Time between two samples.
