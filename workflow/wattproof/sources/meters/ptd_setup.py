@@ -1,4 +1,4 @@
-"""Greeting a PTDaemon: who it is, what is behind it, and which ranges it shall set."""
+"""A PTDaemon: its keys, and the greeting: who it is, what is behind it, which ranges it shall set."""
 
 from __future__ import annotations
 
@@ -10,6 +10,43 @@ from wattproof.sources.meters.lines import Lines, run
 from wattproof.sources.meters.ptd_lines import Identity, parse_identity, parse_ranges
 
 ANSWER_S = 3.0
+
+SETTINGS: dict[str, Any] = {
+    "required": ["port"],
+    "properties": {
+        "port": {
+            "type": "string",
+            "minLength": 1,
+            "description": "machine on which the daemon runs: HOST, or tcp://HOST:PORT (8888)",
+        },
+        "channels": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1, "maximum": 12},
+            "minItems": 1,
+            "uniqueItems": True,
+            "description": "channels of the analyser that are summed; left out: the daemon's sum",
+        },
+        "cycle_s": {
+            "type": "number",
+            "minimum": 0.05,
+            "maximum": 60,
+            "default": 1.0,
+            "description": "time between two samples",
+        },
+        "range_v": {"type": "number", "exclusiveMinimum": 0, "description": "voltage range"},
+        "range_a": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "current range; without ranges those stay that are set",
+        },
+        "mark": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_.-]{1,60}$",
+            "default": "wattproof",
+            "description": "word in the daemon's own log beside our samples",
+        },
+    },
+}
 
 
 class Greeting:
