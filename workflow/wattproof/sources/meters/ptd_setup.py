@@ -1,4 +1,4 @@
-"""A PTDaemon: its keys, and the greeting: who it is, what is behind it, which ranges it shall set."""
+"""A PTDaemon: its keys, and the greeting: who it is, what is behind it, which ranges it sets."""
 
 from __future__ import annotations
 
