@@ -131,6 +131,17 @@ def test_result_does_not_depend_on_who_read_the_log_when(rows, cuts):
         assert pieces.energy_j(channel, t) == pytest.approx(whole.energy_j(channel, t), abs=1e-9)
 
 
+def test_events_before_the_start_count_in_their_own_order():
+    """A late reader of the log may meet the older of two early events second."""
+    early = [(T0 - 10, -1, 2, 0.0, 0.0, 0.5, 0.5), (T0 - 20, -1, 2, 0.0, 0.0, 0.0, 0.0)]
+    whole, pieces = PowerTrace(LAPTOP, T0), PowerTrace(LAPTOP, T0)
+    whole.extend(events(early))
+    for row in early:
+        pieces.extend(events([row]))
+    idle = PowerTrace(LAPTOP, T0).power_w("cpu0.package", T0)
+    assert whole.power_w("cpu0.package", T0) == pieces.power_w("cpu0.package", T0) > idle
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(record, max_size=30), st.lists(st.integers(-500, 5000), min_size=3, max_size=3))
 def test_energy_is_additive_and_the_sum_of_its_parts(rows, instants):

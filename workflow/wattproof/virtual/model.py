@@ -148,7 +148,7 @@ class PowerTrace:
                 f"node has {self._slots} GPU(s); run on slots 0 to {self._slots - 1}, or raise "
                 "gpu.count in node.overrides."
             )
-        late = np.maximum(events["mono_ns"], self.t0_ns).min() < self.last_event_ns
+        late = events["mono_ns"].min() < self._latest_ns
         self._events.append(events)
         if late:
             events = np.concatenate(self._events)
@@ -194,15 +194,17 @@ class PowerTrace:
     def _reset(self) -> None:
         self._levels = np.zeros((self._slots + 1, len(LEVELS)))
         self._n = 1
+        # Of the events themselves: those before t0 all count as at t0, but still in their order.
+        self._latest_ns = np.iinfo(np.int64).min
         self._t = np.full(1, self.t0_ns, np.int64)
         self._w = self.model.watts(self._levels[None])
         self._j = np.zeros_like(self._w)
 
     def _append(self, events: NDArray[np.void]) -> None:
         """Append events none of which is earlier than the last one so far."""
+        events = events[np.argsort(events["mono_ns"], kind="stable")]
+        self._latest_ns = int(events["mono_ns"][-1])
         times = np.maximum(events["mono_ns"], self.t0_ns)
-        order = np.argsort(times, kind="stable")
-        times, events = times[order], events[order]
         levels = self._filled(events)
         self._levels = levels[-1].copy()
         watts = self.model.watts(levels)
