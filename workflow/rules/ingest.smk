@@ -16,6 +16,9 @@ rule ingest:
         marks=f"{RESULTS}/ingest/mlperf_training/marks.parquet",
         runs=f"{RESULTS}/ingest/mlperf_training/runs.parquet",
         windows=f"{RESULTS}/ingest/mlperf_training/windows.parquet",
+        exchanges=f"{RESULTS}/ingest/mlperf_training/exchanges.parquet",
+        reported=f"{RESULTS}/ingest/mlperf_training/reported.parquet",
+        findings=f"{RESULTS}/ingest/mlperf_training/findings.parquet",
         published=f"{RESULTS}/ingest/mlperf_training/published.parquet",
     log:
         f"{RESULTS}/logs/ingest/mlperf_training.log",
