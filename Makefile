@@ -46,9 +46,12 @@ lint: setup
 types: setup
 	mypy
 
-# Many tests wait for real processes: three at a time keep two cores busy.
+# Many tests wait for real processes: three at a time keep two cores busy. What fails there has to
+# pass when it runs alone; both outcomes are printed.
+ALONE = { test $$? -eq 1 && echo "Once more, alone, what failed beside other tests:" && pytest --last-failed --last-failed-no-failures none
+
 test: lint types
-	pytest -m "not slow and not data" -n 3 --dist loadfile $(PYTEST_FLAGS)
+	pytest -m "not slow and not data" -n 3 --dist loadfile $(PYTEST_FLAGS) || $(ALONE) -m "not slow and not data" $(PYTEST_FLAGS); }
 
 # What takes long without computing (soaks) runs beside what computes; each prints when it ends.
 test-slow: setup

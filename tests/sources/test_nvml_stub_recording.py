@@ -108,9 +108,10 @@ def test_a_lost_gpu_is_a_status_and_the_other_goes_on(
     use(driver, monkeypatch)
     with Recorder(tmp_path / "s", {"nvml": {"period_s": 0.05}}, REAL) as running:
         time.sleep(1.0)
-        lost_ns = time.monotonic_ns()
+        # A moment ahead: a read may take place between the clock and the order to fail.
+        lost_ns = time.monotonic_ns() + 10**9 // 5
         driver.fail(gpu=1, call="*", code=15, from_ns=lost_ns)
-        time.sleep(1.2)
+        time.sleep(1.4)
         running.check()
     sealed = seal_session(tmp_path / "s", "rec", 0)
     for what in ("power_instant", "energy", "power_samples"):
