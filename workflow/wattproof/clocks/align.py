@@ -6,6 +6,7 @@ but the meter and the GPU's own sensor see the same load at the same moment.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +15,17 @@ import pandas as pd
 import pyarrow as pa
 
 from wattproof import tables
-from wattproof.clocks import arrival
-from wattproof.clocks.frames import as_frame, floats, good, groups, int64, records
+from wattproof.clocks import arrival, far
+from wattproof.clocks.frames import (
+    F64Array,
+    Int64Array,
+    as_frame,
+    floats,
+    good,
+    groups,
+    int64,
+    records,
+)
 from wattproof.clocks.levels import (
     Levels,
     from_counter,
@@ -24,7 +34,13 @@ from wattproof.clocks.levels import (
     pick_reference,
     spread_w,
 )
-from wattproof.clocks.match import MIN_DRIFT_SPAN_S, Refusal, match_levels
+from wattproof.clocks.match import (
+    MIN_DRIFT_SPAN_S,
+    Refusal,
+    high_pass_s,
+    match_levels,
+    slowest_s,
+)
 from wattproof.clocks.stamps import device_to_mono
 from wattproof.units import NS_PER_S
 
@@ -50,6 +66,12 @@ LEVELS_NO_DRIFT = "level_correlation_zero_drift"
 """The recording is too short to carry a drift; it is set to 0."""
 LEVELS_ARRIVAL_DRIFT = "level_correlation_arrival_drift"
 """Too few level changes along the recording: the drift is that of the arrival stamps."""
+
+FULL_RATIO = 0.8
+"""A second peak from here on is named as the reason of a refusal."""
+
+Part = tuple[dict[str, Any], Int64Array, Int64Array, F64Array]
+"""A series of a device: its channel, stamps, arrivals and values."""
 
 MIN_SPREAD_W = 1.0
 MIN_SPREAD_SHARE = 0.01
@@ -106,13 +128,53 @@ def _references(
     return found
 
 
+def _has_arrivals(channels: pd.DataFrame) -> bool:
+    """Whether rows hold the time at which values arrived; foreign logs say that they do not."""
+    return all(
+        json.loads(text or "{}").get("arrival", True) is not False for text in channels["identity"]
+    )
+
+
+def _nowhere(stamp: Int64Array) -> arrival.Prior:
+    """A prior that leaves the device's stamps as they are: nothing places them."""
+    return arrival.Prior(int(stamp[0]), 0, 0.0, float("inf"))
+
+
+def _levels(parts: list[Part], prior: arrival.Prior) -> list[Levels]:
+    """Levels of a source's series, its stamps straightened by what is known of its clock."""
+    found = []
+    for item, stamp, _, value in parts:
+        t = device_to_mono(stamp, prior.offset_ns, prior.drift_ppm, prior.anchor_ns)
+        found.append(
+            from_stamped_power(t, value, item["averaging_s"])
+            if item["kind"] == "power"
+            else from_counter(t, value)
+        )
+    return found
+
+
+def _nowhere_sure(place: far.Far, settings: dict[str, float]) -> str:
+    """Why a log without arrival stamps has no place on the recording's clock."""
+    peak = place.peak
+    limit = f"confidence {place.confidence:.2f} is below {settings['min_confidence']:g}"
+    if peak.height >= settings["min_confidence"] and peak.ratio > FULL_RATIO:
+        return (
+            "The log fits at several places nearly as well "
+            f"({peak.second:.2f} against {peak.height:.2f}; {limit})."
+        )
+    return (
+        "No place on the recording's clock shows the same levels "
+        f"(best correlation {peak.height:.2f}, {peak.strength:.1f} standard deviations; {limit})."
+    )
+
+
 def _align_source(
     key: tuple[Any, ...],
     channels: pd.DataFrame,
     samples: dict[tuple[Any, ...], pd.DataFrame],
     references: list[tuple[str, list[Levels]]],
     sync_ns: list[tuple[int, int]],
-    settings: dict[str, float],
+    chosen: dict[str, float],
 ) -> dict[str, Any]:
     source = key[2]
 
@@ -122,7 +184,7 @@ def _align_source(
     own = channels[(channels["clock"] == "device") & channels["kind"].isin(["power", "energy"])]
     if (own["kind"] == "power").any():
         own = own[own["kind"] == "power"]
-    parts = []
+    parts: list[Part] = []
     for item in records(own):
         rows = samples.get((source, item["channel"]))
         if rows is None:
@@ -138,25 +200,19 @@ def _align_source(
 
     _, stamp, end, _ = max(parts, key=lambda part: len(part[1]))
     duration_s = float(stamp[-1] - stamp[0]) / NS_PER_S
-    least_s = settings["min_duration_s" if sync_ns else "min_unmarked_s"]
+    least_s = chosen["min_duration_s" if sync_ns else "min_unmarked_s"]
     if duration_s < least_s:
         return refuse(
             f"The recording of '{source}' lasts {duration_s:.1f} s; less than {least_s:g} s "
             f"{'' if sync_ns else 'without a synchronisation pattern '}cannot be aligned."
         )
-    prior = arrival.fit(stamp, end)
-    if duration_s < MIN_DRIFT_SPAN_S and prior.drift_ppm:
+    placed = _has_arrivals(own)
+    prior = arrival.fit(stamp, end) if placed else _nowhere(stamp)
+    if placed and duration_s < MIN_DRIFT_SPAN_S and prior.drift_ppm:
         middle = (duration_s / 2) * prior.drift_ppm * 1e-6
         offset = prior.offset_ns + round(middle * NS_PER_S)
         prior = arrival.Prior(prior.anchor_ns, offset, 0.0, float("inf"))
-    device = []
-    for item, own_stamp, _, value in parts:
-        t = device_to_mono(own_stamp, prior.offset_ns, prior.drift_ppm, prior.anchor_ns)
-        device.append(
-            from_stamped_power(t, value, item["averaging_s"])
-            if item["kind"] == "power"
-            else from_counter(t, value)
-        )
+    device = _levels(parts, prior)
     if not _varies(device, sync_ns):
         return refuse(f"The levels of '{source}' hardly vary; there is nothing to align on.")
     if not references:
@@ -168,7 +224,16 @@ def _align_source(
             references[0][0],
         )
     against, reference = lively[0]
-    found = match_levels(reference, device, sync_ns, prior, settings)
+    sure = 1.0
+    if not placed:
+        over_s = high_pass_s(slowest_s([*reference, *device]))
+        place = far.find(reference, device, chosen["max_offset_s"], over_s)
+        if place.confidence < chosen["min_confidence"]:
+            return refuse(_nowhere_sure(place, chosen), against, place.confidence)
+        prior = arrival.Prior(prior.anchor_ns, place.offset_ns, 0.0, float("inf"))
+        device = _levels(parts, prior)
+        sure = place.confidence
+    found = match_levels(reference, device, sync_ns, prior, chosen)
     if isinstance(found, Refusal):
         return refuse(found.reason, against, found.confidence)
 
@@ -185,7 +250,7 @@ def _align_source(
         drift_ppm=drift * 1e6,
         anchor_ns=prior.anchor_ns,
         residual_ns=found.residual_s * NS_PER_S if np.isfinite(found.residual_s) else None,
-        confidence=found.confidence,
+        confidence=min(found.confidence, sure),
         method=method if duration_s >= MIN_DRIFT_SPAN_S else LEVELS_NO_DRIFT,
         accepted=True,
     )

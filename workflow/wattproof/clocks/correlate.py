@@ -14,6 +14,9 @@ HIGH_PASS_S = 2.0
 plateaus only make the peak broad. Longer than a chip of the sync pattern (0.25 s) by far, shorter
 than a typical epoch."""
 
+HIGH_PASS_PERIODS = 8
+"""… and with slow meters so many of their periods: within fewer they have no shape."""
+
 CLEAR_RATIO = 0.6
 """A second peak up to this share of the best one costs no confidence: a random pattern of a few
 dozen chips has side lobes of that size by chance."""
@@ -74,16 +77,24 @@ def _moving_sum(values: F64Array, half: int) -> F64Array:
     return result
 
 
-def high_pass(levels: F64Array, valid: BoolArray, step_s: float) -> F64Array:
+def high_pass(
+    levels: F64Array, valid: BoolArray, step_s: float, over_s: float = HIGH_PASS_S
+) -> F64Array:
     """Subtract the moving mean of the valid points; invalid points become 0 (no evidence).
 
     Single excursions are limited to 6 times the root mean square, so that one spike cannot make
     a correlation.
+
+    Args:
+        levels: Levels on a grid, shape (n,).
+        valid: Which of them are known, shape (n,).
+        step_s: Grid step.
+        over_s: Length of the moving mean.
     """
     if not valid.any():
         return np.zeros_like(levels)
     centred = np.where(valid, levels - levels[valid].mean(), 0.0)
-    half = max(1, round(HIGH_PASS_S / step_s / 2))
+    half = max(1, round(over_s / step_s / 2))
     weight = np.maximum(_moving_sum(valid.astype(np.float64), half), 1.0)
     out = np.where(valid, centred - _moving_sum(centred, half) / weight, 0.0)
     limit = 6.0 * float(np.sqrt(np.mean(out[valid] ** 2)))

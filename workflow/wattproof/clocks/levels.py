@@ -156,8 +156,8 @@ def pick_reference(channels: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return candidates to compare with, best first: (their sources, channels to be summed).
 
     What the node's sensors see together resembles the wall most: instant GPU power plus the rate
-    of RAPL. Then instant GPU power alone, any other GPU power, the rate of GPU counters, and last
-    the rate of RAPL alone.
+    of RAPL. Then instant GPU power alone, any other GPU power, the rate of GPU counters, the rate of
+    RAPL alone, and last (foreign logs) a meter on the recording's own clock or any other power.
     """
     host = channels[channels["clock"] == "host"]
 
@@ -184,6 +184,8 @@ def pick_reference(channels: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     ):
         found += of(pattern, kind)
     found += package
+    found += of("node.*", "power")
+    found += [p for p in of("[!gn]*", "power") if not p["channel"].str.startswith("cpu").any()]
     return [("+".join(dict.fromkeys(part["source"])), part) for part in found]
 
 

@@ -11,6 +11,8 @@ from scipy import stats
 from wattproof.clocks.arrival import Prior
 from wattproof.clocks.correlate import (
     FULL_EVIDENCE_Z,
+    HIGH_PASS_PERIODS,
+    HIGH_PASS_S,
     Peak,
     correlation,
     find_peak,
@@ -21,8 +23,17 @@ from wattproof.clocks.frames import BoolArray, F64Array
 from wattproof.clocks.levels import Levels, to_grid
 from wattproof.units import NS_PER_S, s_to_ns
 
-LOCAL_RANGE_S = 0.3
-"""Local offsets are searched this far around the global one."""
+LOCAL_RANGE_S, LOCAL_RANGE_PERIODS = 0.3, 1.5
+"""Local offsets are searched this far around the global one, or so many periods of a slow meter."""
+
+STRETCH_PERIODS = 20
+"""Local offsets come from stretches of 5 to 60 s, and of no fewer periods than this."""
+
+RESIDUAL_PERIODS = 0.25
+"""Slow meters place their levels no better than this: their local offsets may scatter so much."""
+
+STEP_PERIODS = 0.1
+"""The grid of slow meters may be as coarse as this."""
 
 MIN_DRIFT_SPAN_S = 30.0
 """Over a shorter recording no drift of a quartz can be told from the scatter of offsets."""
@@ -71,15 +82,25 @@ class _Grid:
     device_valid: BoolArray
 
 
+def slowest_s(series: Sequence[Levels]) -> float:
+    """Longest typical time between values of several series."""
+    return max(s.period_s for s in series)
+
+
+def high_pass_s(period_s: float) -> float:
+    """Time over which levels lose their mean, for meters of this period."""
+    return max(HIGH_PASS_S, HIGH_PASS_PERIODS * period_s)
+
+
 def _sum_on_grid(
-    series: Sequence[Levels], start_ns: int, count: int, step_ns: int, step_s: float
+    series: Sequence[Levels], start_ns: int, count: int, step_ns: int, step_s: float, over_s: float
 ) -> tuple[F64Array, BoolArray]:
     total, valid = np.zeros(count), np.ones(count, dtype=bool)
     for levels in series:
         value, covered = to_grid(levels, start_ns, count, step_ns)
         total += value
         valid &= covered
-    return high_pass(total, valid, step_s), valid
+    return high_pass(total, valid, step_s, over_s), valid
 
 
 def _grid(
@@ -90,11 +111,12 @@ def _grid(
     every = [*reference, *shifted]
     start_ns = min(int(s.t_ns[0]) for s in every)
     count = (max(int(s.t_ns[-1]) for s in every) - start_ns) // step_ns + 1
+    over_s = high_pass_s(slowest_s(every))
     return _Grid(
         start_ns,
         step_s,
-        *_sum_on_grid(reference, start_ns, count, step_ns, step_s),
-        *_sum_on_grid(shifted, start_ns, count, step_ns, step_s),
+        *_sum_on_grid(reference, start_ns, count, step_ns, step_s, over_s),
+        *_sum_on_grid(shifted, start_ns, count, step_ns, step_s, over_s),
     )
 
 
@@ -113,7 +135,7 @@ def _global_peak(
 
 
 def _local_offsets(
-    grid: _Grid, range_s: float, height: float
+    grid: _Grid, range_s: float, height: float, period_s: float
 ) -> tuple[F64Array, F64Array, F64Array, int]:
     """Offsets of stretches along the recording, around lag 0.
 
@@ -122,7 +144,8 @@ def _local_offsets(
         enough level changes to be asked.
     """
     n, half = len(grid.reference), round(range_s / grid.step_s)
-    width = round(float(np.clip(n * grid.step_s / 20, 5.0, 60.0)) / grid.step_s)
+    least_s = max(5.0, STRETCH_PERIODS * period_s)
+    width = round(float(np.clip(n * grid.step_s / 20, least_s, max(60.0, least_s))) / grid.step_s)
     starts = np.arange(0, max(n - width // 2, 1), width)
     lags = np.arange(-half, half + 1)
 
@@ -202,9 +225,10 @@ def match_levels(
         prior: The arrival line that was applied.
         settings: See `wattproof.clocks.align.DEFAULTS`.
     """
-    step_s = settings["grid_s"]
+    slow_s = slowest_s([*reference, *device])
+    step_s = max(settings["grid_s"], STEP_PERIODS * slow_s)
     # A value each 0.1 s cannot carry a main lobe narrower than that.
-    lobe_s = 1.2 * max(s.period_s for s in (*reference, *device))
+    lobe_s = 1.2 * slow_s
     grid = _grid(reference, device, 0.0, step_s)
     every = np.ones(len(grid.reference), dtype=bool)
     instants = grid.start_ns + np.arange(len(every), dtype=np.int64) * s_to_ns(step_s)
@@ -224,23 +248,26 @@ def match_levels(
     if best.confidence < settings["min_confidence"]:
         return _weak(max(found, key=lambda peak: (peak.confidence, peak.height)), settings)
     sure = [peak for peak in found if peak.confidence >= settings["min_confidence"]]
-    if max(abs(peak.lag_s - best.lag_s) for peak in sure) > settings["max_residual_s"]:
+    scatter_s = max(settings["max_residual_s"], RESIDUAL_PERIODS * slow_s)
+    if max(abs(peak.lag_s - best.lag_s) for peak in sure) > scatter_s:
         return Refusal(
             "The synchronisation pattern and the rest of the recording give different offsets "
             f"({', '.join(f'{peak.lag_s:+.2f} s' for peak in sure)}).",
             best.confidence,
         )
-    period_s = max(s.period_s for s in device)
-    return _refine(_grid(reference, device, best.lag_s, step_s), best, prior, period_s, settings)
+    near = _grid(reference, device, best.lag_s, step_s)
+    return _refine(near, best, prior, slow_s, scatter_s)
 
 
 def _refine(
-    grid: _Grid, best: Peak, prior: Prior, period_s: float, settings: dict[str, float]
+    grid: _Grid, best: Peak, prior: Prior, period_s: float, scatter_s: float
 ) -> Match | Refusal:
     duration_s = len(grid.reference) * grid.step_s
     unknown_drift = not np.isfinite(prior.drift_u_ppm)
-    reach = LOCAL_RANGE_S + (QUARTZ_PPM * 1e-6 * duration_s if unknown_drift else 0.0)
-    centre, offset, weight, asked = _local_offsets(grid, min(reach, 2.0), best.height)
+    reach = max(LOCAL_RANGE_S, LOCAL_RANGE_PERIODS * period_s)
+    reach += (QUARTZ_PPM * 1e-6 * duration_s) if unknown_drift else 0.0
+    most_s = max(2.0, 2 * LOCAL_RANGE_PERIODS * period_s)
+    centre, offset, weight, asked = _local_offsets(grid, min(reach, most_s), best.height, period_s)
     if len(offset) < max(1, 0.5 * asked):
         return Refusal(
             f"Only {len(offset)} of {asked} stretches of the recording confirm the offset.",
@@ -258,7 +285,7 @@ def _refine(
     middle = float(np.average(centre, weights=weight))
     rest = offset - slope * (centre - middle)
     spread = _spread(rest)
-    if len(rest) >= 3 and spread > settings["max_residual_s"]:
+    if len(rest) >= 3 and spread > scatter_s:
         return Refusal(
             f"Local offsets scatter by {spread:.2f} s around a line; the recordings do not show "
             "the same events.",
