@@ -34,13 +34,7 @@ from wattproof.clocks.levels import (
     pick_reference,
     spread_w,
 )
-from wattproof.clocks.match import (
-    MIN_DRIFT_SPAN_S,
-    Refusal,
-    high_pass_s,
-    match_levels,
-    slowest_s,
-)
+from wattproof.clocks.match import MIN_DRIFT_SPAN_S, Refusal, match_levels
 from wattproof.clocks.stamps import device_to_mono
 from wattproof.units import NS_PER_S
 
@@ -226,8 +220,7 @@ def _align_source(
     against, reference = lively[0]
     sure = 1.0
     if not placed:
-        over_s = high_pass_s(slowest_s([*reference, *device]))
-        place = far.find(reference, device, chosen["max_offset_s"], over_s)
+        place = far.find(reference, device, chosen["max_offset_s"])
         if place.confidence < chosen["min_confidence"]:
             return refuse(_nowhere_sure(place, chosen), against, place.confidence)
         prior = arrival.Prior(prior.anchor_ns, place.offset_ns, 0.0, float("inf"))

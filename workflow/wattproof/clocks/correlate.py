@@ -8,6 +8,7 @@ import numpy as np
 from scipy import fft
 
 from wattproof.clocks.frames import BoolArray, F64Array
+from wattproof.clocks.levels import moving_sum
 
 HIGH_PASS_S = 2.0
 """Levels are compared after subtraction of their mean over this time: edges carry the timing,
@@ -68,15 +69,6 @@ class Peak:
         return float(np.prod(parts))
 
 
-def _moving_sum(values: F64Array, half: int) -> F64Array:
-    total = np.concatenate(([0.0], np.cumsum(values)))
-    index = np.arange(len(values))
-    upper = np.minimum(index + half + 1, len(values))
-    lower = np.maximum(index - half, 0)
-    result: F64Array = total[upper] - total[lower]
-    return result
-
-
 def high_pass(
     levels: F64Array, valid: BoolArray, step_s: float, over_s: float = HIGH_PASS_S
 ) -> F64Array:
@@ -95,8 +87,8 @@ def high_pass(
         return np.zeros_like(levels)
     centred = np.where(valid, levels - levels[valid].mean(), 0.0)
     half = max(1, round(over_s / step_s / 2))
-    weight = np.maximum(_moving_sum(valid.astype(np.float64), half), 1.0)
-    out = np.where(valid, centred - _moving_sum(centred, half) / weight, 0.0)
+    weight = np.maximum(moving_sum(valid.astype(np.float64), half), 1.0)
+    out = np.where(valid, centred - moving_sum(centred, half) / weight, 0.0)
     limit = 6.0 * float(np.sqrt(np.mean(out[valid] ** 2)))
     clipped: F64Array = np.clip(out, -limit, limit)
     return clipped

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wattproof.clocks.correlate import Peak, correlation, find_peak, high_pass, with_strength
-from wattproof.clocks.frames import BoolArray, F64Array
-from wattproof.clocks.levels import Levels, to_grid
+from wattproof.clocks.levels import Levels, sum_on_grid
+from wattproof.clocks.match import averaging_s, high_pass_s, slowest_s
 from wattproof.units import NS_PER_S, s_to_ns
 
 MAX_POINTS = 2**20
@@ -50,17 +50,6 @@ class Far:
     peak: Peak
 
 
-def _sum(
-    series: Sequence[Levels], start_ns: int, count: int, step_ns: int, high_pass_s: float
-) -> tuple[F64Array, BoolArray]:
-    total, valid = np.zeros(count), np.ones(count, dtype=bool)
-    for levels in series:
-        value, covered = to_grid(levels, start_ns, count, step_ns)
-        total += value
-        valid &= covered
-    return high_pass(total, valid, step_ns / NS_PER_S, high_pass_s), valid
-
-
 def _is_zone(offset_s: float, max_offset_s: float) -> bool:
     """Whether an offset is that of a time zone and a clock that is nearly right."""
     rest = offset_s - ZONE_S * round(offset_s / ZONE_S)
@@ -71,7 +60,6 @@ def find(
     reference: Sequence[Levels],
     device: Sequence[Levels],
     max_offset_s: float,
-    high_pass_s: float,
 ) -> Far:
     """Find the lag at which two logs show the same, wherever it is.
 
@@ -80,19 +68,21 @@ def find(
         device: Series on the clock that is sought.
         max_offset_s: A clock within this of the recording's, or of it shifted by a time zone, is
             believed on less evidence than one that is anywhere.
-        high_pass_s: Levels are compared after subtraction of their mean over this time.
     """
     first_ns = min(int(s.t_ns[0]) for s in reference)
     last_ns = max(int(s.t_ns[-1]) for s in reference)
     own_ns = min(int(s.t_ns[0]) for s in device)
     end_ns = max(int(s.t_ns[-1]) for s in device)
     longest_s = max(last_ns - first_ns, end_ns - own_ns) / NS_PER_S
-    period_s = max(s.period_s for s in (*reference, *device))
+    period_s = slowest_s([*reference, *device])
+    over_s = high_pass_s(period_s)
     step_s = max(period_s / 4, 0.02, longest_s / MAX_POINTS)
     step_ns = s_to_ns(step_s)
     count = round(longest_s / step_s) + 2
-    one, one_valid = _sum(reference, first_ns, count, step_ns, high_pass_s)
-    two, two_valid = _sum(device, own_ns, count, step_ns, high_pass_s)
+    one, one_valid = sum_on_grid(reference, first_ns, count, step_ns, averaging_s(device))
+    two, two_valid = sum_on_grid(device, own_ns, count, step_ns, averaging_s(reference))
+    one = high_pass(one, one_valid, step_s, over_s)
+    two = high_pass(two, two_valid, step_s, over_s)
     r, overlap = correlation(one, one_valid, two, two_valid, count - 1)
     needed = 0.5 * min(np.count_nonzero(one_valid), np.count_nonzero(two_valid))
     lobe_s = 1.2 * period_s

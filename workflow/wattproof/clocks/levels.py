@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,9 @@ BOARD_UPDATE_S = 0.1
 MIN_UPDATES = 10
 """Fewer changes do not show whether a sensor holds its values or the power was constant."""
 
+SMOOTHED = 1.5
+"""Series that are averaged nearly as much as the other one are left as they are."""
+
 GAP_PERIODS = 5
 """Grid points further than this many sample periods from their neighbours carry no level."""
 
@@ -35,11 +38,13 @@ class Levels:
         t_ns: Strictly increasing instants, int64.
         value: Watts.
         period_s: Typical time between values.
+        averaging_s: Each value is the mean of so much time around its stamp.
     """
 
     t_ns: Int64Array
     value: F64Array
     period_s: float
+    averaging_s: float = 0.0
 
 
 def typical_period_s(t_ns: Int64Array) -> float:
@@ -109,7 +114,7 @@ def _increasing(t_ns: Int64Array, value: F64Array) -> tuple[Int64Array, F64Array
 def from_stamped_power(t_ns: Int64Array, value: F64Array, averaging_s: float) -> Levels:
     """Levels of power that the device itself stamps at the end of the time it averages over."""
     t, v = _increasing(t_ns, value)
-    return Levels(t - s_to_ns(averaging_s / 2), v, typical_period_s(t))
+    return Levels(t - s_to_ns(averaging_s / 2), v, typical_period_s(t), averaging_s)
 
 
 def from_polled_power(
@@ -117,7 +122,7 @@ def from_polled_power(
 ) -> Levels:
     """Levels of power that the host asks for: the sensor may have held it for a while."""
     t, v = held_updates(*_increasing(t_ns, value), at_most_s)
-    return Levels(t - s_to_ns(averaging_s / 2), v, typical_period_s(t))
+    return Levels(t - s_to_ns(averaging_s / 2), v, typical_period_s(t), averaging_s)
 
 
 def from_counter(t_ns: Int64Array, value: F64Array) -> Levels:
@@ -129,7 +134,8 @@ def from_counter(t_ns: Int64Array, value: F64Array) -> Levels:
     dt, dv = np.diff(t), np.diff(v)
     keep = dv >= 0
     middle = (t[:-1] + dt // 2)[keep]
-    return Levels(middle, dv[keep] / (dt[keep] / NS_PER_S), typical_period_s(t))
+    period_s = typical_period_s(t)
+    return Levels(middle, dv[keep] / (dt[keep] / NS_PER_S), period_s, period_s)
 
 
 def host_series(samples: pd.DataFrame, channel: Mapping[str, Any]) -> Levels | None:
@@ -156,7 +162,7 @@ def pick_reference(channels: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return candidates to compare with, best first: (their sources, channels to be summed).
 
     What the node's sensors see together resembles the wall most: instant GPU power plus the rate
-    of RAPL. Then instant GPU power alone, any other GPU power, the rate of GPU counters, the rate of
+    of RAPL. Then instant GPU power alone, any other GPU power, the rate of GPU counters, that of
     RAPL alone, and last (foreign logs) a meter on the recording's own clock or any other power.
     """
     host = channels[channels["clock"] == "host"]
@@ -187,6 +193,38 @@ def pick_reference(channels: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     found += of("node.*", "power")
     found += [p for p in of("[!gn]*", "power") if not p["channel"].str.startswith("cpu").any()]
     return [("+".join(dict.fromkeys(part["source"])), part) for part in found]
+
+
+def sum_on_grid(
+    series: Sequence[Levels], start_ns: int, count: int, step_ns: int, smooth_s: float
+) -> tuple[F64Array, BoolArray]:
+    """Add up series on a grid, each averaged over at least `smooth_s`.
+
+    A meter's mean of a second resembles another sensor only where that is averaged likewise.
+
+    Returns:
+        Watts (count,) and a mask of the points that all series cover.
+    """
+    total, valid = np.zeros(count), np.ones(count, dtype=bool)
+    for levels in series:
+        value, covered = to_grid(levels, start_ns, count, step_ns)
+        half = round(smooth_s * NS_PER_S / step_ns / 2)
+        if smooth_s > SMOOTHED * max(levels.averaging_s, levels.period_s) and half:
+            sums = moving_sum(np.where(covered, value, 0.0), half)
+            value = sums / np.maximum(moving_sum(covered.astype(np.float64), half), 1.0)
+        total += value
+        valid &= covered
+    return total, valid
+
+
+def moving_sum(values: F64Array, half: int) -> F64Array:
+    """Sum of each point and its `half` neighbours on either side."""
+    total = np.concatenate(([0.0], np.cumsum(values)))
+    index = np.arange(len(values))
+    upper = np.minimum(index + half + 1, len(values))
+    lower = np.maximum(index - half, 0)
+    result: F64Array = total[upper] - total[lower]
+    return result
 
 
 def to_grid(levels: Levels, start_ns: int, count: int, step_ns: int) -> tuple[F64Array, BoolArray]:

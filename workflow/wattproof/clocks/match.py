@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -20,7 +20,7 @@ from wattproof.clocks.correlate import (
     with_strength,
 )
 from wattproof.clocks.frames import BoolArray, F64Array
-from wattproof.clocks.levels import Levels, to_grid
+from wattproof.clocks.levels import Levels, sum_on_grid
 from wattproof.units import NS_PER_S, s_to_ns
 
 LOCAL_RANGE_S, LOCAL_RANGE_PERIODS = 0.3, 1.5
@@ -92,32 +92,25 @@ def high_pass_s(period_s: float) -> float:
     return max(HIGH_PASS_S, HIGH_PASS_PERIODS * period_s)
 
 
-def _sum_on_grid(
-    series: Sequence[Levels], start_ns: int, count: int, step_ns: int, step_s: float, over_s: float
-) -> tuple[F64Array, BoolArray]:
-    total, valid = np.zeros(count), np.ones(count, dtype=bool)
-    for levels in series:
-        value, covered = to_grid(levels, start_ns, count, step_ns)
-        total += value
-        valid &= covered
-    return high_pass(total, valid, step_s, over_s), valid
+def averaging_s(series: Sequence[Levels]) -> float:
+    """Longest averaging time of several series."""
+    return max(s.averaging_s for s in series)
 
 
 def _grid(
     reference: Sequence[Levels], device: Sequence[Levels], late_s: float, step_s: float
 ) -> _Grid:
     step_ns, late_ns = s_to_ns(step_s), s_to_ns(late_s)
-    shifted = [Levels(d.t_ns - late_ns, d.value, d.period_s) for d in device]
+    shifted = [replace(d, t_ns=d.t_ns - late_ns) for d in device]
     every = [*reference, *shifted]
     start_ns = min(int(s.t_ns[0]) for s in every)
     count = (max(int(s.t_ns[-1]) for s in every) - start_ns) // step_ns + 1
     over_s = high_pass_s(slowest_s(every))
-    return _Grid(
-        start_ns,
-        step_s,
-        *_sum_on_grid(reference, start_ns, count, step_ns, step_s, over_s),
-        *_sum_on_grid(shifted, start_ns, count, step_ns, step_s, over_s),
-    )
+    one, one_valid = sum_on_grid(reference, start_ns, count, step_ns, averaging_s(device))
+    two, two_valid = sum_on_grid(shifted, start_ns, count, step_ns, averaging_s(reference))
+    one = high_pass(one, one_valid, step_s, over_s)
+    two = high_pass(two, two_valid, step_s, over_s)
+    return _Grid(start_ns, step_s, one, one_valid, two, two_valid)
 
 
 def _global_peak(
