@@ -29,6 +29,12 @@ NO_EVIDENCE_Z, FULL_EVIDENCE_Z = 5.0, 7.0
 """Strength of the peak in standard deviations of chance (`strength`): unrelated patterns of 24
 chips reach 5.4 as the best of 500 lags (in 500 simulated recordings), right matches 6 to 28."""
 
+NO_LEAD_Z, FULL_LEAD_Z = 5.0, 10.0
+"""Lead of the best peak over the second (`Peak.ahead`) that makes up for a high second peak."""
+
+CERTAIN = 0.999
+"""Higher correlations count as this: Fisher's transform knows no bounds."""
+
 MEMORY_S = 10.0
 """Levels are taken to remember themselves this long: more than an epoch of the demo."""
 
@@ -59,13 +65,23 @@ class Peak:
         return self.second / self.height if self.height > 0 else 1.0
 
     @property
+    def ahead(self) -> float:
+        """Lead of the best peak over the second in standard deviations of their difference."""
+        if self.height <= 0 or self.strength <= 0:
+            return 0.0
+        best, second = (np.arctanh(min(r, CERTAIN)) for r in (self.height, self.second))
+        return float(self.strength * (1 - second / best) / np.sqrt(2))
+
+    @property
     def confidence(self) -> float:
         """Height of the peak × how clearly it stands out × how much evidence it has, 0 to 1."""
         if self.height <= 0 or not self.inside:
             return 0.0
         clear = (NO_CONFIDENCE_RATIO - self.ratio) / (NO_CONFIDENCE_RATIO - CLEAR_RATIO)
+        # 0.97 against 0.81 is little as a ratio, but no chance over some hundred level changes.
+        ahead = (self.ahead - NO_LEAD_Z) / (FULL_LEAD_Z - NO_LEAD_Z)
         enough = (self.strength - NO_EVIDENCE_Z) / (FULL_EVIDENCE_Z - NO_EVIDENCE_Z)
-        parts = np.clip([self.height, clear, enough], 0, 1)
+        parts = np.clip([self.height, max(clear, ahead), enough], 0, 1)
         return float(np.prod(parts))
 
 
@@ -210,7 +226,7 @@ def strength(height: float, points: float) -> float:
     """Correlation in standard deviations of chance, by Fisher's transform."""
     if points <= 3:
         return 0.0
-    return float(np.arctanh(min(height, 0.999)) * np.sqrt(points - 3))
+    return float(np.arctanh(min(height, CERTAIN)) * np.sqrt(points - 3))
 
 
 def with_strength(
