@@ -113,6 +113,49 @@ def test_compare_agrees_with_scipy_and_scales(n, seed, scale):
     assert found == compared(x, y)  # seeded: the same numbers again
 
 
+def test_bland_altman_line_and_distance_by_hand():
+    """Reference = 101.2 + 1.082·value, the line of an L40 against its meter, without scatter."""
+    value = np.linspace(60.0, 320.0, 30)
+    found = compared(value, 101.2 + 1.082 * value)
+    assert (found.slope, found.intercept) == pytest.approx((1.082, 101.2))
+    assert found.rmse == pytest.approx(0.0, abs=1e-9)
+    difference = 101.2 + 0.082 * value
+    assert found.bias == pytest.approx(difference.mean())
+    reach = 1.96 * difference.std(ddof=1)
+    assert found.loa_low == pytest.approx(found.bias - reach)
+    assert found.loa_high == pytest.approx(found.bias + reach)
+    # All values move the same way, so the distance of the distributions is the mean difference.
+    assert found.wasserstein == pytest.approx(found.bias)
+    assert found.bias_low < found.bias < found.bias_high
+
+
+def test_intervals_of_bias_and_rank_correlation_cover():
+    rng = np.random.default_rng(21)
+    inside_bias = inside_rank = 0
+    rank = 6 / np.pi * np.arcsin(0.8 / 2)  # Spearman's ρ of a normal pair with r = 0.8
+    for _ in range(200):
+        x = rng.normal(size=60)
+        y = 0.8 * x + 0.6 * rng.normal(size=60) + 0.5
+        found = compared(x + 10, y + 10)
+        inside_bias += found.bias_low <= 0.5 <= found.bias_high
+        inside_rank += found.spearman_low <= rank <= found.spearman_high
+    assert 178 <= inside_bias <= 199
+    assert 174 <= inside_rank <= 199
+
+
+def test_a_verdict_is_shown_at_twenty_as_well():
+    """paper.md section 12: a steady 10 % bias passes with 20 runs and fails with 500."""
+    reference = np.random.default_rng(5).uniform(900.0, 1900.0, 500)
+    found = compared(0.9 * reference, reference)
+    assert found.ks_reject
+    assert found.ks20_reject < 0.2
+    assert found.ks20_d == pytest.approx(found.ks_d, abs=0.12)
+    far = compared(0.3 * reference, reference)
+    assert (far.ks20_d, far.ks20_reject) == (1.0, 1.0)
+    few = compared(reference[:19], 0.9 * reference[:19])
+    assert few.ks20_d is None
+
+
 def busy(socket_w: float, gpu_w: float) -> float:
     return 50.0 + 0.10 * socket_w + 0.05 * gpu_w
 

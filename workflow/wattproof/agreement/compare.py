@@ -18,18 +18,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from wattproof.agreement.resample import at_small_n, intervals
+
 F64Array = NDArray[np.float64]
 
 MIN_PAIRS = 3
 """Pairs needed for any statistic of association."""
 
 MIN_RUNS = 5
-"""Runs needed for a bootstrap interval: below, resampling runs says little about new ones."""
+"""Runs needed for bootstrap intervals: below, resampling runs says little about new ones."""
 
-RESAMPLES = 1000
-
-CHUNK = 1_000_000
-"""Draws held in memory at a time."""
+LIMITS_SD = 1.96
+"""Limits of agreement lie so many standard deviations from the mean difference."""
 
 LARGE = 100
 """From here on a Kolmogorov–Smirnov test can reject at any level that anybody asks for."""
@@ -52,9 +52,22 @@ class Comparison:
     pearson: float | None = None
     pearson_low: float | None = None
     pearson_high: float | None = None
+    spearman_low: float | None = None
+    spearman_high: float | None = None
+    slope: float | None = None
+    intercept: float | None = None
+    rmse: float | None = None
+    bias: float | None = None
+    bias_low: float | None = None
+    bias_high: float | None = None
+    loa_low: float | None = None
+    loa_high: float | None = None
+    wasserstein: float | None = None
     ks_d: float | None = None
     ks_p: float | None = None
     ks_reject: bool | None = None
+    ks20_d: float | None = None
+    ks20_reject: float | None = None
     error_median: float | None = None
     error_q1: float | None = None
     error_q3: float | None = None
@@ -75,34 +88,6 @@ def _is_constant(values: F64Array) -> bool:
     return bool(np.ptp(values) <= CONSTANT * np.max(np.abs(values)))
 
 
-def _bootstrap(
-    x: F64Array, y: F64Array, groups: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[float, float]:
-    """95 % percentile interval of Pearson's r when whole groups are resampled.
-
-    The moments of each group are summed up once, so a resample costs one small matrix product
-    whatever the number of pairs.
-    """
-    x, y = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
-    size = int(groups.max()) + 1
-    columns = (np.ones_like(x), x, y, x * x, y * y, x * y)
-    moments = np.stack([np.bincount(groups, weights=c, minlength=size) for c in columns], axis=1)
-    totals = np.empty((RESAMPLES, len(columns)))
-    chunk = max(1, CHUNK // size)
-    for start in range(0, RESAMPLES, chunk):
-        rows = min(chunk, RESAMPLES - start)
-        drawn = rng.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
-        totals[start : start + rows] = counts @ moments
-    n, sx, sy, sxx, syy, sxy = totals.T
-    var_x, var_y = sxx / n - (sx / n) ** 2, syy / n - (sy / n) ** 2
-    usable = (var_x > CONSTANT) & (var_y > CONSTANT)
-    covariance = (sxy / n - sx * sy / n**2)[usable]
-    r = np.clip(covariance / np.sqrt(var_x[usable] * var_y[usable]), -1.0, 1.0)
-    low, high = np.quantile(r, (0.025, 0.975))
-    return float(low), float(high)
-
-
 def _association(
     x: F64Array, y: F64Array, groups: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[dict[str, Any], list[str]]:
@@ -113,18 +98,51 @@ def _association(
     for name, series in (("reference", y), ("values", x)):
         if _is_constant(series):
             return {}, [f"correlation: constant {name}"]
+    line = stats.linregress(x, y)
+    rest = y - (line.intercept + line.slope * x)
     found: dict[str, Any] = {
         "spearman": float(stats.spearmanr(x, y).statistic),
         "pearson": float(np.corrcoef(x, y)[0, 1]),
+        "slope": float(line.slope),
+        "intercept": float(line.intercept),
+        "rmse": float(np.sqrt(np.mean(rest**2))),
     }
     runs = int(groups.max()) + 1
     if runs < MIN_RUNS:
-        return found, [f"interval of Pearson's r: {runs} run(s), {MIN_RUNS} are needed"]
-    found["pearson_low"], found["pearson_high"] = _bootstrap(x, y, groups, rng)
+        return found, [f"intervals of r and bias: {runs} run(s), {MIN_RUNS} are needed"]
+    by_run = intervals(x, y, groups, rng)
+    found |= {
+        "pearson_low": by_run.pearson.low,
+        "pearson_high": by_run.pearson.high,
+        "spearman_low": by_run.spearman.low,
+        "spearman_high": by_run.spearman.high,
+        "bias_low": by_run.difference.low,
+        "bias_high": by_run.difference.high,
+    }
     return found, []
 
 
-def _same_distribution(x: F64Array, y: F64Array, alpha: float) -> tuple[dict[str, Any], list[str]]:
+def _differences(x: F64Array, y: F64Array) -> dict[str, Any]:
+    """Bland–Altman's mean difference and limits of agreement, and the distance of distributions.
+
+    The limits hold 95 % of single differences if these are normal (Bland & Altman 1986).
+    """
+    from scipy import stats
+
+    difference = y - x
+    found = {
+        "bias": float(difference.mean()),
+        "wasserstein": float(stats.wasserstein_distance(x, y)),
+    }
+    if len(x) >= MIN_PAIRS:
+        reach = LIMITS_SD * float(difference.std(ddof=1))
+        found["loa_low"], found["loa_high"] = found["bias"] - reach, found["bias"] + reach
+    return found
+
+
+def _same_distribution(
+    x: F64Array, y: F64Array, alpha: float, rng: np.random.Generator
+) -> tuple[dict[str, Any], list[str]]:
     from scipy import stats
 
     n = len(x)
@@ -136,7 +154,11 @@ def _same_distribution(x: F64Array, y: F64Array, alpha: float) -> tuple[dict[str
         warnings.filterwarnings("ignore", "ks_2samp: Exact calculation", RuntimeWarning)
         test = stats.ks_2samp(x, y)
     p = float(test.pvalue)
-    return {"ks_d": float(test.statistic), "ks_p": p, "ks_reject": p < alpha}, []
+    found = {"ks_d": float(test.statistic), "ks_p": p, "ks_reject": p < alpha}
+    small = at_small_n(x, y, alpha, rng)
+    if small is not None:
+        found["ks20_d"], found["ks20_reject"] = small
+    return found, []
 
 
 def _errors(x: F64Array, y: F64Array) -> tuple[dict[str, Any], list[str]]:
@@ -169,10 +191,11 @@ def compare(
 ) -> Comparison:
     """Compare paired values with their reference.
 
-    Pairs of which either is NaN or infinite are left out. Spearman, Pearson (95 % bootstrap
-    interval; whole runs are resampled, since epochs of a run are alike), the two-sample
-    Kolmogorov–Smirnov test on the two sets (exact p up to n = 10 000, SciPy), and quartiles of the
-    relative error (reference − value)/reference.
+    Pairs of which either is NaN or infinite are left out. Spearman, Pearson, and the mean
+    difference with its Bland–Altman limits (95 % bootstrap intervals; whole runs are resampled,
+    since epochs of a run are alike), the least-squares line from values to reference, the
+    two-sample Kolmogorov–Smirnov test on the two sets (exact p up to n = 10 000, SciPy) and their
+    Wasserstein distance, and quartiles of the relative error (reference − value)/reference.
 
     Args:
         values: Energies or powers, shape (n,).
@@ -195,13 +218,15 @@ def compare(
     x, y = x[both], y[both]
     groups, distinct = pd.factorize(np.asarray(runs, dtype=object)[both], use_na_sentinel=False)
     association, refused = _association(x, y, groups.astype(np.int64), rng)
-    distribution, more = _same_distribution(x, y, alpha)
+    distribution, more = _same_distribution(x, y, alpha, rng)
     errors, last = _errors(x, y)
+    differences = _differences(x, y)
     return Comparison(
         n=len(x),
         runs=len(distinct),
         **association,
         **distribution,
         **errors,
+        **differences,
         refused="; ".join([*refused, *more, *last]),
     )

@@ -46,6 +46,8 @@ SCHEMAS = (
             c("ks_d", F64, "two-sample Kolmogorov–Smirnov distance", True),
             c("ks_p", F64, "its p-value", True),
             c("ks_reject", BOOL, "p < alpha", True),
+            c("ks20_d", F64, "median D of draws of 20 pairs", True),
+            c("ks20_reject", F64, "share of these draws in which p < alpha", True),
             c("error_median", F64, "median of (reference − value)/reference", True),
             c("error_q1", F64, "lower quartile", True),
             c("error_q3", F64, "upper quartile", True),
