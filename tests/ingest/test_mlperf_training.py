@@ -34,7 +34,7 @@ def test_tables_of_a_small_set(small):
     data = mlperf_training.ingest(small)
     assert data.notes == ()
     assert data.about()["simulated"] is False
-    assert {n: t.num_rows for n, t in data.tables().items()} == {
+    assert {n: t.num_rows for n, t in data.tables().items() if t.num_rows} == {
         "samples": 4 * 2 * 5,
         "channels": 8,
         "marks": 8,
@@ -73,7 +73,7 @@ def test_tables_of_a_small_set(small):
 
 
 def test_the_metadata_survive_writing(small, tmp_path):
-    data = ingest.read("mlperf_training", small)
+    data = mlperf_training.ingest(small)
     meta = tables.Meta("c", **data.about())
     for name, table in data.tables().items():
         tables.write(table, name, tmp_path / name, meta)
@@ -300,7 +300,7 @@ def test_thousands_separators_and_missing_published_file(small):
         published.compare(small)
 
 
-def test_an_unknown_reader_is_refused(tmp_path):
+def test_an_unknown_reader_is_refused():
     with pytest.raises(WattproofError, match="Did you mean 'mlperf_training'"):
-        ingest.read("mlperf_trainin", tmp_path)
-    assert ingest.names() == ["mlperf_training"]
+        ingest.reader("mlperf_trainin")
+    assert "mlperf_training" in ingest.names()

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from wattproof import tables
-from wattproof.clocks import arrival, far
+from wattproof.clocks import arrival, exchange, far
 from wattproof.clocks.frames import (
     F64Array,
     Int64Array,
@@ -66,6 +66,9 @@ FULL_RATIO = 0.8
 
 Part = tuple[dict[str, Any], Int64Array, Int64Array, F64Array]
 """A series of a device: its channel, stamps, arrivals and values."""
+
+EXCHANGED = "exchanged_epochs"
+"""Messages that both machines stamped."""
 
 MIN_SPREAD_W = 1.0
 MIN_SPREAD_SHARE = 0.01
@@ -249,6 +252,38 @@ def _align_source(
     )
 
 
+def _by_messages(key: tuple[Any, ...], rows: pd.DataFrame, least: float) -> dict[str, Any]:
+    """The clock of a source whose machine exchanged stamped messages with the recording's."""
+    columns = ("sent_ns", "device_ns", "received_ns")
+    whole = rows.dropna(subset=list(columns))
+    found = exchange.fit(*(int64(whole, name)[0] for name in columns))
+    if isinstance(found, Refusal):
+        return _row(key, "device", method=EXCHANGED, reason=found.reason)
+    values = {
+        "method": EXCHANGED,
+        "confidence": found.confidence,
+        "residual_ns": max(found.residual_s, found.half_width_s) * NS_PER_S,
+    }
+    if found.confidence < least:
+        return _row(
+            key,
+            "device",
+            reason=f"The answers took so long that the offset is only known to "
+            f"±{found.half_width_s:.2f} s.",
+            **values,
+        )
+    return _row(
+        key,
+        "device",
+        against="messages",
+        offset_ns=found.offset_ns,
+        drift_ppm=found.drift_ppm,
+        anchor_ns=found.anchor_ns,
+        accepted=True,
+        **values,
+    )
+
+
 def _sync_windows(marks: pd.DataFrame) -> dict[tuple[Any, ...], list[tuple[int, int]]]:
     """Begin and end of every synchronisation pattern, by (recording, session)."""
     found: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
@@ -268,6 +303,7 @@ def align(
     channels: pd.DataFrame | pa.Table,
     marks: pd.DataFrame | pa.Table,
     settings: Mapping[str, Any],
+    exchanges: pd.DataFrame | pa.Table | None = None,
 ) -> pd.DataFrame:
     """Find the clock of every source against the recording's monotonic clock.
 
@@ -280,6 +316,7 @@ def align(
         channels: Table ``channels``.
         marks: Table ``marks``; loads named ``sync`` mark the synchronisation patterns.
         settings: Keys of `DEFAULTS`; other keys are ignored.
+        exchanges: Table ``exchanges``: a source that has rows there is aligned by them.
 
     Returns:
         Table ``clocks``: ``mono = stamp + offset_ns + drift_ppm·1e-6·(stamp − anchor_ns)``;
@@ -288,6 +325,8 @@ def align(
     chosen = {key: float(settings.get(key, value)) for key, value in DEFAULTS.items()}
     frame, listed = as_frame(samples), as_frame(channels)
     sync = _sync_windows(as_frame(marks))
+    messages = as_frame(tables.empty("exchanges") if exchanges is None else exchanges)
+    by_messages = groups(messages, ("recording", "session", "source"))
     by_session = groups(frame, ("recording", "session"))
     rows: list[dict[str, Any]] = []
     for (recording, session), where in groups(listed, ("recording", "session")).items():
@@ -301,7 +340,10 @@ def align(
             references = _references(parts, own)
         for source in own["source"].unique():
             key = (recording, session, source)
-            if source in on_device:
+            if source in on_device and key in by_messages:
+                own_messages = messages.iloc[by_messages[key]]
+                rows.append(_by_messages(key, own_messages, chosen["min_confidence"]))
+            elif source in on_device:
                 mine = own[own["source"] == source]
                 sync_ns = sync.get((recording, session), [])
                 rows.append(_align_source(key, mine, parts, references, sync_ns, chosen))

@@ -166,6 +166,8 @@ def pick_reference(channels: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     RAPL alone, and last (foreign logs) a meter on the recording's own clock or any other power.
     """
     host = channels[channels["clock"] == "host"]
+    if host.empty:
+        return []
 
     def of(pattern: str, kind: str) -> list[pd.DataFrame]:
         hits = host[

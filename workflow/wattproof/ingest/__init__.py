@@ -1,22 +1,35 @@
-"""Readers of recordings that others made: one file per foreign format.
+"""Recordings that others made: one file per foreign format, and the manifest that names them.
 
-A new reader is one file with a function ``ingest(root) -> Ingested`` and one line in `_READERS`.
+A new reader is one file with ``SETTINGS``, ``read(log)``, ``sniff(path, head)`` and
+``draft(path)``, and one line in `_READERS`; see docs/ingest.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from wattproof.errors import WattproofError, did_you_mean
-from wattproof.ingest import mlperf_training
-from wattproof.ingest.base import Ingested
+from wattproof.ingest import load, manifest
+from wattproof.ingest.base import NAMES, Ingested, Log
+from wattproof.ingest.manifest import Manifest
 
-__all__ = ["Ingested", "names", "read"]
+__all__ = ["NAMES", "Ingested", "Log", "Manifest", "load_set", "names", "reader", "sniff"]
 
-_READERS: dict[str, Callable[[Path], Ingested]] = {
-    "mlperf_training": mlperf_training.ingest,
+_READERS: dict[str, str] = {
+    "nvidia_smi": "nvidia_smi",
+    "delimited": "delimited",
+    "ptdaemon": "ptdaemon_log",
+    "mlperf_inference": "mlperf_inference",
+    "mlperf_training": "mlperf_training",
+    "energyrunner": "energyrunner",
+    "codecarbon": "codecarbon_csv",
+    "perf_rapl": "perf_rapl",
+    "dcgm": "dcgm",
+    "pmt_text": "pmt_text",
 }
+"""Name of a format in manifests → its file."""
 
 
 def names() -> list[str]:
@@ -24,19 +37,47 @@ def names() -> list[str]:
     return sorted(_READERS)
 
 
-def read(name: str, root: Path) -> Ingested:
-    """Read a foreign recording set.
-
-    Args:
-        name: Name of the format.
-        root: Folder of the set.
+def reader(name: str, where: str = "") -> ModuleType:
+    """Return the reader of a format.
 
     Raises:
-        WattproofError: There is no such reader, or the folder does not hold what it reads.
+        WattproofError: There is none.
     """
     if name not in _READERS:
+        place = f"{where}: there" if where else "There"
         raise WattproofError(
-            f"There is no reader for '{name}'.{did_you_mean(name, _READERS)} "
-            "Correct the key under 'ingest'."
+            f"{place} is no reader for the format '{name}'.{did_you_mean(name, _READERS)} "
+            "Correct 'format', or describe the file with format: delimited."
         )
-    return _READERS[name](root)
+    return import_module(f"wattproof.ingest.{_READERS[name]}")
+
+
+def load_set(chosen: Manifest, name: str) -> Ingested:
+    """Read all logs of one set of a manifest.
+
+    Args:
+        chosen: From `wattproof.ingest.manifest.read`.
+        name: One of its sets.
+
+    Raises:
+        WattproofError: A log cannot be read, or there is no such set; one sentence.
+    """
+    if name not in chosen.sets:
+        raise WattproofError(f"{chosen.path} has no set '{name}'.{did_you_mean(name, chosen.sets)}")
+    found = chosen.sets[name]
+    readers = {form: reader(form, f"{chosen.path}, set '{name}'") for form, _ in found.logs}
+    return load.load(chosen, found, readers)
+
+
+def sniff(path: Path) -> list[tuple[str, float]]:
+    """Formats that a file or folder may have, surest first, each with its score from 0 to 1."""
+    from wattproof.ingest import text
+
+    head = text.head(path)
+    scores = [(name, float(reader(name).sniff(path, head))) for name in _READERS]
+    return sorted((s for s in scores if s[1] > 0), key=lambda s: -s[1])
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """Read and check a manifest (`wattproof.ingest.manifest.read`)."""
+    return manifest.read(path)

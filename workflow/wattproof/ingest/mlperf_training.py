@@ -15,12 +15,14 @@ import numpy as np
 
 from wattproof import tables
 from wattproof.ingest import mlperf_folder
-from wattproof.ingest.base import Ingested
+from wattproof.ingest.base import Ingested, Log
 from wattproof.ingest.mlperf_folder import MlperfRun
 from wattproof.ingest.mlperf_power import PowerLog
 from wattproof.units import ns_to_s
 
 SOURCE = "meter"
+
+SETTINGS: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": {}}
 
 _CLOCK = (
     "Wall clock: a foreign log has no monotonic stamps, so start_ns, end_ns and mono_ns repeat "
@@ -178,3 +180,20 @@ def ingest(root: Path) -> Ingested:
         },
         notes=folder.notes,
     )
+
+
+def read(log: Log) -> Ingested:
+    """Read the set that a manifest names."""
+    return ingest(log.path)
+
+
+def sniff(path: Path, head: bytes) -> float:
+    """How sure it is that a folder is an MLPerf Training power submission."""
+    if not (path / "runs.csv").is_file():
+        return 0.0
+    return 0.95 if any(path.glob("*/[ad]c")) else 0.3
+
+
+def draft(path: Path) -> dict[str, Any]:
+    """Settings that a drafted manifest shows: there are none."""
+    return {}

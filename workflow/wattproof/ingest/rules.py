@@ -204,3 +204,38 @@ def trapezoid_j(
     grid = np.concatenate([[0.0], relative[inside], [end]])
     values = np.concatenate([edges[:1], power[inside], edges[1:]])
     return ns_to_s(float(np.trapezoid(values, grid)))
+
+
+MLPERF_INFERENCE = "mlperf_inference_v2"
+"""Name of the rule of MLPerf Inference v2 in table ``published``."""
+
+MLPERF_INFERENCE_TOLERANCE_W = 0.001
+"""Published means have this resolution."""
+
+
+def mlperf_inference_mean_w(
+    t_ns: ArrayLike, power_w: ArrayLike, begin_ns: int, end_ns: int
+) -> tuple[float, int]:
+    """Mean power by the official rule of MLPerf Inference: plain mean of the readings in between.
+
+    Readings count whose stamp lies strictly between power_begin and power_end, each with the same
+    weight whatever its distance from the next, and without correction of the meter's clock
+    (mlcommons/inference, ``submission_checker.py``, function ``get_power_metric``).
+
+    Args:
+        t_ns: Stamps of the good readings by the meter's machine, on the loadgen log's time zone.
+        power_w: Watts, same shape.
+        begin_ns: power_begin.
+        end_ns: power_end.
+
+    Returns:
+        Mean power and the number of readings.
+
+    Raises:
+        WattproofError: No reading lies in between.
+    """
+    times, power = _series(t_ns, power_w)
+    inside = power[(times > begin_ns) & (times < end_ns)]
+    if not inside.size:
+        raise WattproofError("No reading lies between power_begin and power_end.")
+    return float(inside.mean()), int(inside.size)

@@ -1,0 +1,296 @@
+"""Time stamps of foreign logs: what they may look like, and what they do not say.
+
+A log says "2024/05/01 10:00:00.123" and means the local time of a machine that nobody names. Each
+stamp becomes nanoseconds since the epoch; whatever had to be inferred for that is listed, so that
+it can be reported: nothing is assumed silently.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from wattproof.errors import WattproofError
+from wattproof.units import NS_PER_S
+
+Int64Array = NDArray[np.int64]
+
+UNKNOWN = np.iinfo(np.int64).min
+"""Stands for a stamp that cannot be read, until its row is dropped."""
+
+EPOCHS = {"epoch_s": NS_PER_S, "epoch_ms": 10**6, "epoch_us": 10**3, "epoch_ns": 1}
+"""Nanoseconds in a unit of the numeric stamps."""
+
+STEP_BACK_NS = 60 * NS_PER_S
+"""Local stamps that step back by more than this show the end of summer time, no late line."""
+
+FIRST_S, LAST_S = 631_152_000.0, 4_102_444_800.0
+"""1990 and 2100: numbers outside are no seconds since the epoch."""
+
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?")
+_DATE = re.compile(
+    r"(?P<a>\d{1,4})(?P<sep>[-/.])(?P<b>\d{1,2})(?P=sep)(?P<c>\d{1,4})"
+    r"(?:[T ,]+(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?))?\s*(?P<half>[AaPp][Mm])?\s*"
+    r"(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?"
+)
+
+
+@dataclass
+class Stamps:
+    """Stamps of a log.
+
+    Attributes:
+        t_ns: Nanoseconds since the epoch, `UNKNOWN` where a stamp cannot be read, shape (n,).
+        form: How they were read, e.g. ``epoch_ms`` or ``%Y/%m/%d %H:%M:%S.%f``.
+        zone: Time zone that they were read in; empty for numbers, which have none.
+        inferred: What had to be inferred: flag → sentence.
+        folded: Stamps that a change of summer time makes ambiguous or impossible.
+    """
+
+    t_ns: Int64Array
+    form: str
+    zone: str
+    inferred: dict[str, str] = field(default_factory=dict)
+    folded: int = 0
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which stamps could be read."""
+        found: NDArray[np.bool_] = self.t_ns != UNKNOWN
+        return found
+
+
+def _epoch_form(values: NDArray[np.float64], where: str) -> str:
+    typical = float(np.nanmedian(np.abs(values)))
+    for form, unit_ns in EPOCHS.items():
+        if FIRST_S <= typical * unit_ns / NS_PER_S <= LAST_S:
+            return form
+    raise WattproofError(
+        f"{where}: the stamps (around {typical:g}) are no seconds, milli-, micro- or nanoseconds "
+        "since 1970; say in the manifest what they are (time_format), or give start and step_s."
+    )
+
+
+def _from_numbers(text: pd.Series, form: str | None, where: str) -> Stamps:
+    values = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64)
+    if not np.isfinite(values).any():
+        raise WattproofError(f"{where}: no stamp is a number; correct time_format.")
+    inferred = {}
+    if form is None:
+        form = _epoch_form(values, where)
+        unit = form.removeprefix("epoch_")
+        inferred["inferred_time_unit"] = f"stamps are taken as {unit} since 1970, by their size"
+    unit_ns = EPOCHS[form]
+    # Whole part and fraction apart: a float64 of nanoseconds since 1970 is only good to 0.2 µs.
+    parts = text.astype("str").str.strip().str.partition(".")
+    whole = pd.to_numeric(parts[0], errors="coerce")
+    plain = parts[0].str.fullmatch(r"[+-]?\d+").to_numpy(dtype=bool) & np.isfinite(values)
+    plain &= (parts[2].str.fullmatch(r"\d*")).to_numpy(dtype=bool)
+    t_ns = np.full(len(values), UNKNOWN, dtype=np.int64)
+    if plain.any():
+        fraction = pd.to_numeric("0." + parts[2].where(parts[2] != "", "0"), errors="coerce")
+        t_ns[plain] = whole[plain].astype("int64").to_numpy() * unit_ns + np.rint(
+            fraction[plain].to_numpy(dtype=np.float64) * unit_ns
+        ).astype(np.int64)
+    rest = np.isfinite(values) & ~plain
+    t_ns[rest] = np.rint(values[rest] * unit_ns).astype(np.int64)
+    return Stamps(t_ns, form, "", inferred)
+
+
+def _zone(name: str | None, where: str) -> ZoneInfo | str | None:
+    if name is None:
+        return None
+    if re.fullmatch(r"[+-]\d{2}:?\d{2}", name):
+        return name if ":" in name else f"{name[:3]}:{name[3:]}"
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise WattproofError(
+            f"{where}: there is no time zone '{name}'; give one like UTC, Europe/Berlin or +08:00."
+        ) from error
+
+
+def _day_order(parts: pd.DataFrame, where: str) -> tuple[str, dict[str, str]]:
+    """Return ymd, mdy or dmy for dates in three numbers, and what was inferred."""
+    a, b = (pd.to_numeric(parts[name]) for name in ("a", "b"))
+    if parts["a"].str.len().max() == 4:
+        return "ymd", {}
+    if a.max() > 12 and b.max() > 12:
+        raise WattproofError(
+            f"{where}: the dates are neither day-first nor month-first; give time_format."
+        )
+    if a.max() > 12:
+        return "dmy", {"inferred_day_order": "dates are day-first, by a first number above 12"}
+    if b.max() > 12:
+        return "mdy", {"inferred_day_order": "dates are month-first, by a second number above 12"}
+    if a.nunique() == 1 and b.nunique() == 1 and a.iloc[0] == b.iloc[0]:
+        return "mdy", {}
+    raise WattproofError(
+        f"{where}: dates like {parts['a'].iloc[0]}-{parts['b'].iloc[0]}-{parts['c'].iloc[0]} may "
+        "be day-first or month-first; say which (day_first: true or false)."
+    )
+
+
+def _from_dates(text: pd.Series, zone: str | None, day_first: bool | None, where: str) -> Stamps:
+    found = text.astype("str").str.strip().str.extract(f"^{_DATE.pattern}$")
+    read = found["a"].notna().to_numpy(dtype=bool)
+    if not read.any():
+        example = str(text.iloc[0])[:40]
+        raise WattproofError(
+            f"{where}: stamps like '{example}' are not known; give time_format (as strptime's)."
+        )
+    found = found[read]
+    inferred: dict[str, str] = {}
+    if day_first is None:
+        order, inferred = _day_order(found, where)
+    else:
+        four = found["a"].str.len().max() == 4
+        order = "ymd" if four else "dmy" if day_first else "mdy"
+    y, m, d = (found[dict(zip(order, "abc", strict=True))[k]] for k in "ymd")
+    clock = found["time"].fillna("00:00:00").str.replace(",", ".", regex=False)
+    iso = y + "-" + m.str.zfill(2) + "-" + d.str.zfill(2) + " " + clock
+    half = found["half"].str.lower()
+    naive = pd.to_datetime(iso, format="mixed", errors="coerce").astype("datetime64[ns]")
+    if half.notna().any():
+        hour = naive.dt.hour
+        move = np.where(
+            (half == "pm") & (hour < 12), 12, np.where((half == "am") & (hour == 12), -12, 0)
+        )
+        naive = naive + pd.to_timedelta(move, unit="h")
+    own = found["zone"]
+    t_ns = np.full(len(text), UNKNOWN, dtype=np.int64)
+    rows = np.flatnonzero(read)
+    local, folded = _to_epoch(naive, own, zone, where)
+    t_ns[rows] = local
+    name = zone or ""
+    if own.notna().all():
+        name = "in each stamp"
+    elif zone is None:
+        name = "UTC"
+        inferred["inferred_time_zone"] = (
+            "stamps are local times of an unknown zone; they are read as UTC, and only a "
+            "comparison with another source can find whole hours"
+        )
+    return Stamps(t_ns, f"date ({order})", name, inferred, folded)
+
+
+def _to_epoch(
+    naive: pd.Series, own: pd.Series, zone: str | None, where: str
+) -> tuple[Int64Array, int]:
+    """Nanoseconds since the epoch of local times, and how many summer time makes doubtful."""
+    result = np.full(len(naive), UNKNOWN, dtype=np.int64)
+    good = naive.notna().to_numpy(dtype=bool)
+    base = naive.astype("int64").to_numpy()
+    stated = own.notna().to_numpy(dtype=bool)
+    if stated.any():
+        offset = own.fillna("Z").str.replace(":", "", regex=False)
+        seconds = {
+            z: 0
+            if z in ("Z", "UTC", "GMT")
+            else (1 if z[0] == "+" else -1) * (int(z[1:3]) * 3600 + int(z[3:5]) * 60)
+            for z in offset.unique()
+        }
+        shift = offset.map(seconds).to_numpy(dtype=np.int64) * NS_PER_S
+        use = good & stated
+        result[use] = base[use] - shift[use]
+    rest = good & ~stated
+    chosen = _zone(zone, where)
+    if not rest.any():
+        return result, 0
+    if chosen is None:
+        result[rest] = base[rest]
+        return result, 0
+    if isinstance(chosen, str):
+        sign = 1 if chosen[0] == "+" else -1
+        seconds_east = sign * (int(chosen[1:3]) * 3600 + int(chosen[4:6]) * 60)
+        result[rest] = base[rest] - seconds_east * NS_PER_S
+        return result, 0
+    local = pd.DatetimeIndex(naive[rest])
+    certain = local.tz_localize(chosen, ambiguous="NaT", nonexistent="NaT")
+    doubtful: NDArray[np.bool_] = np.asarray(certain.isna(), dtype=bool)
+    if doubtful.any():
+        # The hour that comes twice: the first time until the stamps step back, then the second.
+        back = np.cumsum(np.diff(local.asi8, prepend=local.asi8[:1]) < -STEP_BACK_NS) == 0
+        sure = local.tz_localize(chosen, ambiguous=back, nonexistent="shift_forward")
+        certain = certain.where(~doubtful, sure)
+    result[rest] = certain.asi8
+    return result, int(doubtful.sum())
+
+
+def parse(
+    text: pd.Series,
+    where: str,
+    *,
+    time_format: str | None = None,
+    time_zone: str | None = None,
+    day_first: bool | None = None,
+) -> Stamps:
+    """Turn the stamps of a log into nanoseconds since the epoch.
+
+    Args:
+        text: The column as it stands in the file, text or numbers, shape (n,).
+        where: File and column, for messages.
+        time_format: ``epoch_s``, ``epoch_ms``, ``epoch_us``, ``epoch_ns``, or a pattern of
+            strptime; None: by what the stamps look like.
+        time_zone: Of stamps that state none: UTC, Europe/Berlin, +08:00 …; None: unknown, so they
+            are read as UTC and that is reported.
+        day_first: Order of dates like 05-01-2024; None: inferred where possible.
+
+    Raises:
+        WattproofError: The stamps cannot be understood, or may be understood in two ways.
+    """
+    if len(text) == 0:
+        return Stamps(np.empty(0, np.int64), time_format or "", time_zone or "")
+    if time_format in EPOCHS:
+        return _from_numbers(text, time_format, where)
+    if time_format is not None:
+        naive = pd.Series(
+            pd.to_datetime(text, format=time_format, errors="coerce", utc="%z" in time_format)
+        )
+        if naive.isna().all():
+            raise WattproofError(
+                f"{where}: no stamp has the form '{time_format}' (e.g. '{text.iloc[0]}'); "
+                "correct time_format."
+            )
+        if "%z" in time_format:
+            t = naive.dt.tz_convert(None).astype("datetime64[ns]")
+            t_ns = np.where(t.isna(), UNKNOWN, t.astype("int64"))
+            return Stamps(t_ns, time_format, "in each stamp")
+        nothing = pd.Series([None] * len(naive), index=naive.index, dtype=object)
+        t_ns, folded = _to_epoch(naive.astype("datetime64[ns]"), nothing, time_zone, where)
+        inferred = {}
+        if time_zone is None:
+            inferred["inferred_time_zone"] = "stamps state no time zone and are read as UTC"
+        return Stamps(t_ns, time_format, time_zone or "UTC", inferred, folded)
+    first = text.dropna().head(20).astype("str").str.strip()
+    if len(first) and first.map(lambda s: bool(_NUMBER.fullmatch(s))).mean() > 0.5:
+        return _from_numbers(text, None, where)
+    return _from_dates(text, time_zone, day_first, where)
+
+
+def instant_ns(value: Any, where: str) -> int:
+    """One instant of a manifest: a number of seconds since 1970, or a date with its time zone.
+
+    Raises:
+        WattproofError: It is no instant, or a date without a zone.
+    """
+    import datetime
+
+    if isinstance(value, datetime.datetime):
+        value = value.isoformat()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return round(value * NS_PER_S)
+    found = parse(pd.Series([str(value)]), where)
+    if "inferred_time_zone" in found.inferred:
+        raise WattproofError(f"{where}: '{value}' has no time zone; add one, e.g. a Z for UTC.")
+    if not found.known.all():
+        raise WattproofError(
+            f"{where}: '{value}' is no instant; write it like 2024-05-01T10:00:00Z."
+        )
+    return int(found.t_ns[0])
