@@ -88,9 +88,11 @@ def test_limit_that_changed_is_unknown():
 
 def test_every_flag_has_a_sentence():
     assert set(energy_flags.FLAGS) < set(quality.FLAGS)
-    for name, sentence in quality.FLAGS.items():
-        assert sentence.endswith("."), name
-        assert quality.describe(name) == sentence
+    for name, flag in quality.FLAGS.items():
+        assert flag.sentence.endswith("."), name
+        assert flag.remedy.endswith("."), name
+        assert flag.severity in quality.SEVERITIES
+        assert quality.describe(name) == flag.sentence
     assert "new_flag" in quality.describe("new_flag")
 
 

@@ -1,7 +1,6 @@
-"""Flags of a window's energy: their names, what they tell a person, and checks across windows.
+"""Flags of a window's energy that need other windows, or the identity of the device.
 
-`wattproof.energy` flags what one channel of one window shows by itself (gaps, counters, clocks);
-here are the checks that need other windows or the identity of the device.
+`wattproof.energy` flags what one channel of one window shows by itself (gaps, counters, clocks).
 """
 
 from __future__ import annotations
@@ -12,45 +11,16 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-FLAGS: dict[str, str] = {
-    "no_samples": "The instrument gave no good reading inside the window, "
-    "so its energy is unknown.",
-    "few_samples": "The instrument gave fewer good readings than analysis.min_samples.",
-    "low_coverage": "Good readings cover less of the window than analysis.min_coverage, "
-    "so its energy is refused.",
-    "gap": "There is a hole between readings longer than analysis.max_gap_s, which is not bridged.",
-    "clock_not_proven": "The instrument's clock could not be aligned with the recording's, "
-    "so its energy is not compared with others.",
-    "short_window": "The window is shorter than five periods of the instrument: "
-    "the energy depends on when readings happened to fall.",
-    "counter_wrap": "The energy counter passed its maximum inside the window; "
-    "this was recognised and corrected.",
-    "counter_reset": "The energy counter restarted or jumped inside the window; "
-    "what it counted between the two readings is unknown.",
-    "counter_ambiguous": "Readings of the energy counter contradict each other or allow more than "
-    "one number of wraps inside the window, so some of them were not used.",
-    "counter_ring_mismatch": "The energy counter and the driver's own power samples of this device "
-    "contradict each other, so the samples were not used to place the counter's energy in time.",
-    "energy_outside_limits": "The mean power is below half of the device's idle power or more "
-    "than 5 % above its power limit: physically implausible.",
-    "sample_ratio_low": "The instrument gave fewer than half of the readings that its period "
-    "promises.",
-    "constant_meter": "The meter shows the same power in every window of the session: "
-    "it is frozen, or its steps are larger than the node's variation.",
-}
-"""Name of a flag -> one sentence for a person."""
-
 IDLE_SHARE = 0.5
 LIMIT_SHARE = 1.05
 LOW_SAMPLE_RATIO = 0.5
 MIN_METER_WINDOWS = 3
+STILL_S = 5.0
+"""A counter that does not move for so long while its device draws power stands still."""
+RATIO_OFF = 0.1
+"""Counter and integral of one device differ by more than this share."""
 CONSTANT_METER = 1e-6
 """Relative spread of the meter's means below which it counts as constant."""
-
-
-def describe(flag: str) -> str:
-    """Return the sentence of a flag; for an unknown one its name, so that none is ever hidden."""
-    return FLAGS.get(flag, f"Flag '{flag}' (no description).")
 
 
 def device_limits(channels: pd.DataFrame) -> dict[str, float | None]:
@@ -112,12 +82,35 @@ def _constant_meter(energy: pd.DataFrame) -> pd.Series:
     return constant.reindex(energy.index, fill_value=False).astype(bool)
 
 
+def _standing_counter(energy: pd.DataFrame) -> pd.Series:
+    """Tell which counter rows say that a device drew nothing for a while.
+
+    A device that is on always draws power, so a counter whose last value equals its first one did
+    not count (measurement.md, section 2.2: 0 J with 247 W).
+    """
+    return (
+        (energy["method"] == "counter")
+        & (energy["energy_j"] == 0.0)
+        & (energy["duration_s"] >= STILL_S)
+        & (energy["samples"] >= 2)
+    )
+
+
+def _counter_off(energy: pd.DataFrame) -> pd.Series:
+    """Tell which counter rows contradict the integral of the same device's power."""
+    ratio = energy["counter_ratio"].astype("float64")
+    enough = energy["duration_s"] >= STILL_S
+    return (energy["method"] == "counter") & enough & ((ratio - 1).abs() > RATIO_OFF)
+
+
 def flag_windows(energy: pd.DataFrame, channels: pd.DataFrame) -> pd.DataFrame:
     """Add the flags that `wattproof.energy` does not set by itself.
 
     ``energy_outside_limits``: mean power of a GPU channel outside [0.5 · idle, 1.05 · limit],
     each bound only where it is known. ``constant_meter``: the same mean in every one of at least
     three windows of a session. ``sample_ratio_low``: under half of the expected readings.
+    ``counter_stands_still``: 0 J in 5 s and more. ``counter_integral_mismatch``: counter and
+    integral of one device differ by more than 10 %.
 
     Args:
         energy: Table ``energy`` of one or more recordings.
@@ -135,6 +128,8 @@ def flag_windows(energy: pd.DataFrame, channels: pd.DataFrame) -> pd.DataFrame:
         "energy_outside_limits": outside,
         "sample_ratio_low": _sample_ratio_low(flagged).to_numpy(dtype=bool),
         "constant_meter": constant,
+        "counter_stands_still": _standing_counter(flagged).to_numpy(dtype=bool),
+        "counter_integral_mismatch": _counter_off(flagged).to_numpy(dtype=bool),
     }
     lists = [list(flags) for flags in flagged["flags"]]
     for name, mask in added.items():

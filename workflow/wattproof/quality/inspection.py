@@ -1,0 +1,210 @@
+"""One recording: its series, its streams against each other, its clocks, windows and sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wattproof import tables
+from wattproof.clocks import far
+from wattproof.clocks.frames import groups, int64, records
+from wattproof.quality import pairs, series
+from wattproof.quality.finding import Finding, finding
+from wattproof.quality.series import Channel
+from wattproof.quality.windows import device_limits
+from wattproof.units import NS_PER_S
+
+THROTTLED = 0x04 | 0x08 | 0x20 | 0x40 | 0x80
+"""Bits of NVML's throttle reasons that slow a board down: power cap, hardware slowdown, software
+and hardware thermal slowdown, power brake (nvml.h, nvmlClocksEventReason…)."""
+
+THROTTLED_SHARE = 0.01
+FAR_S = 300.0
+"""A log whose clock is further off than this is of another time zone, or of a clock never set."""
+
+CALIBRATION = "calibration"
+
+
+def channels_of(samples: pd.DataFrame, listed: pd.DataFrame) -> dict[int, list[Channel]]:
+    """Readings by session and channel, each by time.
+
+    Args:
+        samples: Table ``samples`` of one recording with t_ns (null where the clock was refused).
+        listed: Table ``channels`` of the same.
+    """
+    limits = device_limits(listed)
+    about = {(row["session"], row["source"], row["channel"]): row for row in records(listed)}
+    found: dict[int, list[Channel]] = {}
+    for key, rows in groups(samples, ("session", "source", "channel")).items():
+        row = about.get(key)
+        if row is None:
+            continue
+        part = samples.iloc[rows]
+        t, known = int64(part, "t_ns")
+        if not known.any():
+            # A refused clock places nothing, but a series can still be looked at by itself.
+            t, known = int64(part, "end_ns")
+        stamp, _ = int64(part, "end_ns" if row["clock"] == "host" else "device_ns")
+        order = np.flatnonzero(known)[np.argsort(t[known], kind="stable")]
+        found.setdefault(int(key[0]), []).append(
+            Channel(
+                recording=str(row["recording"]),
+                source=str(row["source"]),
+                name=str(row["channel"]),
+                kind=str(row["kind"]),
+                t_ns=t[order],
+                stamp_ns=stamp[order],
+                value=part["value"].to_numpy(dtype=np.float64)[order],
+                status=part["status"].to_numpy()[order],
+                about=row,
+                limit_w=limits.get(str(row["device"])),
+            )
+        )
+    return found
+
+
+def _placed(channels: list[Channel], clocks: pd.DataFrame, session: int) -> list[Channel]:
+    """Channels whose time is proven."""
+    refused = set(
+        clocks.loc[(clocks["session"] == session) & ~clocks["accepted"].astype(bool), "source"]
+    )
+    return [channel for channel in channels if channel.source not in refused]
+
+
+def _throttling(channels: list[Channel], windows: pd.DataFrame) -> Iterator[Finding]:
+    runs = windows[(windows["level"] == "run") & (windows["setting"] != CALIBRATION)]
+    for channel in channels:
+        if not channel.name.endswith(".throttle_reasons"):
+            continue
+        inside = np.zeros(len(channel.t_ns), dtype=bool)
+        for run in records(runs):
+            inside |= (channel.t_ns >= run["start_ns"]) & (channel.t_ns < run["end_ns"])
+        value = np.where(np.isfinite(channel.value), channel.value, 0).astype(np.int64)
+        slowed = np.flatnonzero(inside & ((value & THROTTLED) != 0))
+        if len(slowed) > THROTTLED_SHARE * max(int(inside.sum()), 1):
+            bits = int(np.bitwise_or.reduce(value[slowed])) & THROTTLED
+            yield channel.found(
+                "throttling",
+                f"{len(slowed)} of {int(inside.sum())} readings inside runs report a slowed-down "
+                f"board (reasons 0x{bits:02x}).",
+                slowed,
+                affected=len(slowed),
+                of=int(inside.sum()),
+                value=100 * len(slowed) / int(inside.sum()),
+                unit="%",
+            )
+
+
+def _clocks(recording: str, clocks: pd.DataFrame, listed: pd.DataFrame) -> Iterator[Finding]:
+    arrived = {
+        row["source"]: json.loads(row["identity"] or "{}").get("arrival", True)
+        for row in records(listed)
+    }
+    for row in records(clocks):
+        if not row["accepted"]:
+            yield finding(recording, "clock_not_proven", str(row["reason"]), source=row["source"])
+            continue
+        # Stamps of a device with arrivals count from its own start: any offset is fine.
+        if row["clock"] != "device" or arrived.get(row["source"], True):
+            continue
+        offset_s = float(row["offset_ns"]) / NS_PER_S
+        if abs(offset_s) < FAR_S:
+            continue
+        words = far.describe(int(row["offset_ns"]))
+        zone = "time zone" in words
+        yield finding(
+            recording,
+            "time_zone_shift" if zone else "clock_far_off",
+            f"The clock of {row['source']} is {words}, by {row['method'].replace('_', ' ')} with "
+            f"a confidence of {float(row['confidence']):.2f}.",
+            source=row["source"],
+            value=offset_s,
+            unit="s",
+        )
+
+
+def _health(recording: str, health: pd.DataFrame | None) -> Iterator[Finding]:
+    if health is None:
+        return
+    for row in records(health):
+        if row["restarts"] > 0:
+            hung = f", {row['hangs']} of them because it hung" if row["hangs"] else ""
+            yield finding(
+                recording,
+                "source_restarted",
+                f"{row['source']} was restarted {row['restarts']} time(s){hung}; its longest gap "
+                f"is {row['longest_gap_s'] or 0:.1f} s.",
+                source=str(row["source"]),
+                affected=int(row["restarts"]),
+            )
+
+
+def _empty(recording: str, windows: pd.DataFrame, marks: pd.DataFrame) -> Iterator[Finding]:
+    """Windows without length; those of marks are never cut, so the marks are looked at too."""
+    bad = windows[windows["end_ns"] <= windows["start_ns"]]
+    runs = {str(run) for run in bad["run_id"].dropna()}
+    edges = marks[marks["kind"].isin(["run_begin", "run_end"])]
+    for run, part in edges.groupby("run_id"):
+        begin = part.loc[part["kind"] == "run_begin", "mono_ns"]
+        end = part.loc[part["kind"] == "run_end", "mono_ns"]
+        if len(begin) and len(end) and int(end.max()) <= int(begin.min()):
+            runs.add(str(run))
+    for run in sorted(runs):
+        yield finding(
+            recording,
+            "empty_window",
+            f"Run {run} ends when it begins, or before.",
+            run_id=run,
+        )
+
+
+def _each(channels: list[Channel]) -> Iterator[Finding]:
+    for channel in channels:
+        for check in series.CHECKS:
+            yield from check(channel)
+
+
+def inspect(
+    samples: pd.DataFrame,
+    channels: pd.DataFrame,
+    marks: pd.DataFrame,
+    clocks: pd.DataFrame,
+    windows: pd.DataFrame,
+    health: pd.DataFrame | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Look at one recording (or several of one file) and say what is wrong with it.
+
+    Args:
+        samples: Table ``samples`` with t_ns on the recording's clock (null where refused).
+        channels: Table ``channels``.
+        marks: Table ``marks``.
+        clocks: Table ``clocks``.
+        windows: Table ``windows``.
+        health: Table ``health``; None for foreign logs.
+        settings: Not used yet by any check.
+
+    Returns:
+        Table ``findings``.
+    """
+    found: list[Finding] = []
+    for recording in channels["recording"].unique():
+        mine = [t[t["recording"] == recording] for t in (samples, channels, marks, clocks, windows)]
+        own_samples, own_channels, own_marks, own_clocks, own_windows = mine
+        name = str(recording)
+        for session, listed in channels_of(own_samples, own_channels).items():
+            found += _each(listed)
+            placed = _placed(listed, own_clocks, session)
+            levels, fine = (pairs.grid(placed, step) for step in (pairs.BIN_S, pairs.FINE_S))
+            for check in (pairs.meter, pairs.swapped_devices, pairs.units, pairs.frozen):
+                found += check(placed, levels)
+            found += pairs.trailing_means(placed, fine)
+            found += _throttling(placed, own_windows)
+        found += _clocks(name, own_clocks, own_channels)
+        found += _empty(name, own_windows, own_marks)
+        found += _health(name, health)
+    return pd.DataFrame(found) if found else tables.empty("findings")

@@ -1,0 +1,171 @@
+"""A whole set: what windows, rows and recordings say together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from wattproof import tables
+from wattproof.quality import pairs, rows
+from wattproof.quality.finding import Finding, finding
+from wattproof.quality.flags import FLAGS, SEVERITIES
+from wattproof.quality.series import Channel
+from wattproof.quality.windows import device_limits
+from wattproof.units import NS_PER_S
+
+Levels = Callable[[str], list[Channel]]
+"""Channels of a recording, for the rare case that two recordings have to be compared."""
+
+
+def _flagged(energy: pd.DataFrame) -> Iterator[Finding]:
+    """One finding for each flag of each channel, over all windows of the set."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    where: dict[tuple[str, str, str], set[str]] = {}
+    total = energy.groupby(["source", "channel"]).size()
+    keys = zip(
+        energy["recording"], energy["source"], energy["channel"], energy["flags"], strict=True
+    )
+    for recording, source, channel, names in keys:
+        for name in names:
+            key = (str(source), str(channel), str(name))
+            counts[key] += 1
+            where.setdefault(key, set()).add(str(recording))
+    for (source, channel, name), n in counts.items():
+        known = FLAGS.get(name)
+        if known is None:
+            continue
+        of = int(total[source, channel])
+        recordings = where[source, channel, name]
+        # A few windows of many are no reason to distrust the channel.
+        severity = known.severity
+        if severity == "error" and n < 0.05 * of:
+            severity = "warning"
+        yield finding(
+            next(iter(recordings)) if len(recordings) == 1 else "",
+            name,
+            f"{n} of {of} windows of {channel} ({source}): {known.sentence}",
+            severity=severity,
+            source=source,
+            channel=channel,
+            affected=n,
+            of=of,
+            value=100 * n / of,
+            unit="%",
+        )
+
+
+def _limits(channels: pd.DataFrame) -> Iterator[Finding]:
+    for device, limit in device_limits(channels).items():
+        if limit is None:
+            yield finding(
+                "",
+                "limits_changed",
+                f"The power limit of {device} is not the same in all sessions.",
+            )
+
+
+def _swapped(
+    channels: pd.DataFrame, known: pd.DataFrame, levels: Levels | None
+) -> Iterator[Finding]:
+    """Recordings of two nodes whose meters are exchanged.
+
+    Only recordings whose meter was found to follow nothing of its own are looked at.
+    """
+    doubtful = sorted(
+        known.loc[known["flag"].isin(["meter_elsewhere", "clock_not_proven"]), "recording"].unique()
+    )
+    if levels is None or len(doubtful) < 2:
+        return
+    grids = {}
+    for name in doubtful:
+        listed = levels(str(name))
+        grids[name] = listed, pairs.grid(listed, pairs.BIN_S)
+    for i, one in enumerate(doubtful):
+        for two in doubtful[i + 1 :]:
+            crossed = [_crossed(grids[a], grids[b]) for a, b in ((one, two), (two, one))]
+            if min(crossed) > pairs.PRESENT_R:
+                yield finding(
+                    "",
+                    "streams_swapped",
+                    f"The meter of {one} follows the sensors of {two} (r = {crossed[0]:.2f}), and "
+                    f"that of {two} those of {one} ({crossed[1]:.2f}).",
+                )
+
+
+def _crossed(
+    metered: tuple[list[Channel], pairs.Grid], node: tuple[list[Channel], pairs.Grid]
+) -> float:
+    """Correlation of one recording's meter with the other's own sensors, by the wall clock."""
+    own = [c for c in metered[0] if c.name.startswith("node.") and c.kind == "power"]
+    inside = pairs.inside_w(node[0], node[1])
+    if not own or inside is None:
+        return -1.0
+    level = metered[1].level.get((own[0].source, own[0].name))
+    if level is None:
+        return -1.0
+    shift = round((metered[1].start_ns - node[1].start_ns) / NS_PER_S / pairs.BIN_S)
+    a, b = max(shift, 0), max(-shift, 0)
+    n = min(len(inside) - a, len(level) - b)
+    if n < pairs.MIN_BINS:
+        return -1.0
+    both = np.isfinite(inside[a : a + n]) & np.isfinite(level[b : b + n])
+    if both.sum() < pairs.MIN_BINS:
+        return -1.0
+    r = np.corrcoef(inside[a : a + n][both], level[b : b + n][both])[0, 1]
+    return float(r) if np.isfinite(r) else -1.0
+
+
+def survey(
+    energy: pd.DataFrame,
+    channels: pd.DataFrame,
+    reported: pd.DataFrame,
+    known: Iterable[pd.DataFrame],
+    levels: Levels | None = None,
+) -> pd.DataFrame:
+    """Say what is wrong with a whole set, worst first.
+
+    Args:
+        energy: Table ``energy`` of all recordings, with the flags of its windows.
+        channels: Table ``channels`` of all recordings.
+        reported: Table ``reported`` of all sets.
+        known: Tables ``findings`` of recordings and readers.
+        levels: Gives the channels of a recording (`wattproof.quality.inspection.channels_of`).
+
+    Returns:
+        Table ``findings``: those that are known, and those of the set.
+    """
+    parts = [part for part in known if len(part)]
+    before = pd.concat(parts, ignore_index=True) if parts else tables.empty("findings")
+    found: list[Finding] = [
+        *_flagged(energy),
+        *_limits(channels),
+        *_swapped(channels, before, levels),
+    ]
+    for _, part in reported.groupby("recording"):
+        for check in rows.CHECKS:
+            found += check(part)
+    every = [before, pd.DataFrame(found)] if found else [before]
+    joined = pd.concat([part for part in every if len(part)] or [before], ignore_index=True)
+    # A clock that was refused is told once, with its reason, and not again by its windows.
+    told = set(
+        zip(
+            *(joined.loc[joined["flag"] == "clock_not_proven", c] for c in ("flag", "source")),
+            strict=True,
+        )
+    )
+    again = (
+        (joined["flag"] == "clock_not_proven")
+        & (joined["channel"] != "")
+        & pd.Series([(f, s) in told for f, s in zip(joined["flag"], joined["source"], strict=True)])
+    )
+    first = joined.loc[(joined["flag"] == "clock_not_proven") & (joined["channel"] == ""), "source"]
+    again &= joined["source"].isin(set(first))
+    joined = joined[~again]
+    rank = joined["severity"].map({name: i for i, name in enumerate(SEVERITIES)})
+    joined = joined.assign(rank=rank).sort_values(
+        ["rank", "flag", "recording", "source", "channel"], kind="stable"
+    )
+    return joined.drop(columns="rank").reset_index(drop=True)
