@@ -76,3 +76,36 @@ def mix(x: Any) -> Any:
 def uniform(seed: int, index: Any) -> Any:
     """Reproducible number(s) in [0, 1) for each `index` (ints, or arrays of uint64)."""
     return (mix(mix(seed & MASK_64) ^ (index & MASK_64)) >> 11) * 2.0**-53
+
+
+def stall_s(
+    now_ns: int,
+    t0_ns: int,
+    seed: int,
+    hold_s: float,
+    probability: float,
+    limits_s: Any,
+) -> float:
+    """How long a call of the nvidia-smi-like tool that begins now stalls: the INJECTED fault.
+
+    Args:
+        now_ns: Monotonic instant of the call.
+        t0_ns: From which good and bad periods are counted.
+        seed: Of the fault.
+        hold_s: Length of a period.
+        probability: Share of bad periods.
+        limits_s: Shortest and longest stall in a bad period.
+
+    Returns:
+        Seconds; 0 in a good period.
+    """
+    period = (now_ns - t0_ns) // round(hold_s * 1e9)
+    if uniform(seed, period) >= probability:
+        return 0.0
+    shortest, longest = limits_s
+    return float(shortest + (longest - shortest) * uniform(seed + 1, now_ns))
+
+
+def low_power_w(idle_w: float, limit_w: float, share: float) -> float:
+    """Power up to which a GPU counts as "at or near idle" for that fault."""
+    return idle_w + share * (limit_w - idle_w)

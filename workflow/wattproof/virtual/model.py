@@ -178,6 +178,17 @@ class PowerTrace:
         mean = energy / np.where(empty, 1.0, duration_s)
         return np.where(empty, self.power_w(channel, end), mean)[()]
 
+    def last_level_w(self, channel: str, before_ns: ArrayLike, at_most_w: float) -> Any:
+        """Power of the last level that began before an instant and was not above a limit.
+
+        At the node's beginning it was idle: that is the answer where no level was low enough.
+        """
+        before, column = np.asarray(before_ns, np.int64), self._index(channel)
+        watts = self._w[: self._n, column]
+        last = np.maximum.accumulate(np.where(watts <= at_most_w, np.arange(self._n), 0))
+        began = np.searchsorted(self._t[: self._n], before, side="left") - 1
+        return watts[last[np.maximum(began, 0)]]
+
     def _index(self, channel: str) -> int:
         try:
             return self._column[channel]

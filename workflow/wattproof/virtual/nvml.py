@@ -20,18 +20,9 @@ from wattproof.sources.base import wall_offset_ns
 from wattproof.virtual.activity import ActivityReader
 from wattproof.virtual.model import PowerTrace
 from wattproof.virtual.node import NodeSpec
-from wattproof.virtual.sensors import GpuSensor
-
-MIB = 2**20
-GIB = 2**30
+from wattproof.virtual.sensors import GIB, GpuSensor
 
 DRIVER_VERSION = "SIMULATED"
-
-IDLE_MEMORY_SHARE = 0.01
-BUSY_MEMORY_SHARE = 0.50
-"""Memory in use is this share of the board at no and at full memory load: only a plausible value,
-which nothing is derived from."""
-
 
 @functools.cache
 def _pynvml() -> Any:
@@ -51,13 +42,20 @@ class VirtualNvml:
     """Stands for module `pynvml`.
 
     Args:
-        node_dir: Folder of the virtual node.
+        node: Folder of the virtual node, or the node itself.
         clock: Monotonic clock in nanoseconds (tests hand in another one).
+        trace: Its complete true power; None: it grows with the node's event log.
     """
 
-    def __init__(self, node_dir: Path | str, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._spec = NodeSpec.load(node_dir)
+    def __init__(
+        self,
+        node: Path | str | NodeSpec,
+        clock: Callable[[], int] = time.monotonic_ns,
+        trace: PowerTrace | None = None,
+    ) -> None:
+        self._spec = node if isinstance(node, NodeSpec) else NodeSpec.load(node)
         self._clock = clock
+        self._complete = trace
         self._sensors = [GpuSensor(self._spec, slot) for slot in range(self._spec.slots)]
         self._reader: ActivityReader | None = None
         self._trace: PowerTrace | None = None
@@ -83,8 +81,10 @@ class VirtualNvml:
     def nvmlInit(self) -> None:
         """Begin; each call needs its own `nvmlShutdown`."""
         if self._users == 0:
-            self._reader = ActivityReader(self._spec.activity_path)
-            self._trace = PowerTrace(self._spec.parameters, self._spec.t0_ns)
+            self._trace = self._complete
+            if self._trace is None:
+                self._reader = ActivityReader(self._spec.activity_path)
+                self._trace = PowerTrace(self._spec.parameters, self._spec.t0_ns)
             # Fixed for a session: the same sample must have the same stamp whenever it is asked.
             self._wall_offset_ns = wall_offset_ns()
         self._users += 1
@@ -94,16 +94,17 @@ class VirtualNvml:
         self._now()
         self._users -= 1
         if self._users == 0:
-            assert self._reader is not None
-            self._reader.close()
+            if self._reader is not None:
+                self._reader.close()
             self._reader = self._trace = None
 
     def _now(self) -> tuple[PowerTrace, int]:
         """Bring the trace up to date; returns it and the present instant."""
-        if self._trace is None or self._reader is None:
+        if self._trace is None:
             raise self._error("NVML_ERROR_UNINITIALIZED")
         now_ns = self._clock()
-        self._trace.extend(self._reader.poll())
+        if self._reader is not None:
+            self._trace.extend(self._reader.poll())
         return self._trace, now_ns
 
     def _sensor(self, handle: Handle) -> GpuSensor:
@@ -265,41 +266,32 @@ class VirtualNvml:
     def nvmlDeviceGetMemoryInfo(self, handle: Handle, version: int | None = None) -> Any:
         """Struct with ``total``, ``free`` and ``used`` bytes."""
         trace, now_ns = self._now()
-        busy = float(trace.power_w(f"{self._sensor(handle).channel}.memory_utilisation", now_ns))
         nvml = _pynvml()
         info = nvml.c_nvmlMemory_v2_t() if version else nvml.c_nvmlMemory_t()
-        total = round(self._spec.parameters.gpu.memory_gib * GIB)
-        share = IDLE_MEMORY_SHARE + (BUSY_MEMORY_SHARE - IDLE_MEMORY_SHARE) * busy
-        info.total, info.used = total, int(total * share) // MIB * MIB
+        info.total = round(self._spec.parameters.gpu.memory_gib * GIB)
+        info.used = int(self._sensor(handle).memory_used_bytes(trace, now_ns))
         info.free = info.total - info.used
         return info
 
     def nvmlDeviceGetClockInfo(self, handle: Handle, type: int) -> int:
         """Clock in MHz: SM and graphics clock rise under load, the memory clock is constant."""
         trace, now_ns = self._now()
-        gpu, nvml = self._spec.parameters.gpu, _pynvml()
-        busy = float(trace.power_w(f"{self._sensor(handle).channel}.utilisation", now_ns))
+        nvml = _pynvml()
         if type == nvml.NVML_CLOCK_MEM:
-            return gpu.memory_clock_mhz
+            return self._spec.parameters.gpu.memory_clock_mhz
         if type in (nvml.NVML_CLOCK_SM, nvml.NVML_CLOCK_GRAPHICS):
-            return gpu.clock_max_mhz if busy > 0 else gpu.clock_idle_mhz
+            return int(self._sensor(handle).clock_sm_mhz(trace, now_ns))
         raise self._error("NVML_ERROR_NOT_SUPPORTED")
 
     def nvmlDeviceGetCurrentClocksEventReasons(self, handle: Handle) -> int:
         """Bits: idle, or nothing that holds the clocks down (power capping is not simulated)."""
         trace, now_ns = self._now()
-        busy = float(trace.power_w(f"{self._sensor(handle).channel}.utilisation", now_ns))
         nvml = _pynvml()
-        if busy > 0:
+        if self._sensor(handle).busy(trace, now_ns):
             return int(nvml.nvmlClocksEventReasonNone)
         return int(nvml.nvmlClocksEventReasonGpuIdle)
 
     def nvmlDeviceGetTemperature(self, handle: Handle, sensor: int) -> int:
         """Temperature in °C: follows average power."""
         trace, now_ns = self._now()
-        gpu = self._spec.parameters.gpu
-        channel = self._sensor(handle).channel
-        power = float(trace.mean_w(channel, now_ns - 10 * 10**9, now_ns))
-        rise = (power - gpu.idle_w) / max(gpu.limit_w - gpu.idle_w, 1e-9)
-        span_c = gpu.temperature_limit_c - gpu.temperature_idle_c
-        return round(gpu.temperature_idle_c + span_c * rise)
+        return int(self._sensor(handle).temperature_c(trace, now_ns))

@@ -17,6 +17,16 @@ from wattproof.virtual.model import PowerTrace
 from wattproof.virtual.node import NodeSpec
 
 UJ_PER_J = 1_000_000.0
+MIB = 2**20
+GIB = 2**30
+
+IDLE_MEMORY_SHARE = 0.01
+BUSY_MEMORY_SHARE = 0.50
+"""Memory in use is this share of the board at no and at full memory load: only a plausible value,
+which nothing is derived from."""
+
+TEMPERATURE_S = 10.0
+"""Temperature follows the mean power of so many seconds."""
 
 RAPL_CHANNELS = ("cpu0.package", "cpu0.dram")
 
@@ -31,6 +41,7 @@ class GpuSensor:
 
     def __init__(self, spec: NodeSpec, slot: int) -> None:
         nvml = spec.parameters.nvml
+        self._gpu = spec.parameters.gpu
         self.board = spec.boards[slot]
         self.channel = f"gpu{slot}"
         self._t0_ns = spec.t0_ns
@@ -70,9 +81,53 @@ class GpuSensor:
 
     def ring(self, trace: PowerTrace, t_ns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The driver's ring at an instant: stamps (monotonic ns, rising) and power (whole mW)."""
-        last = int(formula.last_tick_ns(t_ns, self.board.phase_ns, self._ring_ns, self._latency_ns))
-        stamps = last - self._ring_ns * np.arange(self._ring_length - 1, -1, -1, dtype=np.int64)
-        return stamps, self._shown_mw(trace, stamps, self._ring_ns)
+        back = np.arange(self._ring_length - 1, -1, -1, dtype=np.int64)
+        stamps = int(self.ring_stamps(t_ns)) - self._ring_ns * back
+        return stamps, self.ring_mw(trace, stamps)
+
+    def ring_stamps(self, t_ns: ArrayLike) -> Any:
+        """Newest sample of the driver's ring at these instants (monotonic ns)."""
+        t = np.asarray(t_ns, np.int64)
+        return formula.last_tick_ns(t, self.board.phase_ns, self._ring_ns, self._latency_ns)
+
+    def ring_mw(self, trace: PowerTrace, stamps_ns: ArrayLike) -> Any:
+        """Power of ring samples with these stamps, in whole mW: each the mean since the last."""
+        return self._shown_mw(trace, np.asarray(stamps_ns, np.int64), self._ring_ns)
+
+    def average_w(self, trace: PowerTrace, t_ns: ArrayLike) -> Any:
+        """Average power in board units, as exact as a float (nvidia-smi rounds it by itself)."""
+        tick = self.tick_ns(t_ns)
+        true_w = trace.mean_w(self.channel, tick - self._average_ns, tick)
+        return self.board.gain * true_w + self.board.offset_w
+
+    def stale_w(self, trace: PowerTrace, t_ns: ArrayLike, at_most_w: float) -> Any:
+        """Power in board units of the last level before these instants that was low enough."""
+        true_w = trace.last_level_w(self.channel, t_ns, at_most_w)
+        return self.board.gain * true_w + self.board.offset_w
+
+    def busy(self, trace: PowerTrace, t_ns: ArrayLike) -> Any:
+        """Whether any kernel runs at these instants."""
+        return trace.power_w(f"{self.channel}.utilisation", t_ns) > 0
+
+    def memory_used_bytes(self, trace: PowerTrace, t_ns: ArrayLike) -> Any:
+        """Allocated memory in bytes, in whole MiB."""
+        moved = trace.power_w(f"{self.channel}.memory_utilisation", t_ns)
+        share = IDLE_MEMORY_SHARE + (BUSY_MEMORY_SHARE - IDLE_MEMORY_SHARE) * moved
+        total = round(self._gpu.memory_gib * GIB)
+        return np.floor(total * share).astype(np.int64) // MIB * MIB
+
+    def clock_sm_mhz(self, trace: PowerTrace, t_ns: ArrayLike) -> Any:
+        """SM clock: high while any kernel runs."""
+        gpu = self._gpu
+        return np.where(self.busy(trace, t_ns), gpu.clock_max_mhz, gpu.clock_idle_mhz)
+
+    def temperature_c(self, trace: PowerTrace, t_ns: ArrayLike) -> Any:
+        """Temperature in whole degrees: follows average power."""
+        gpu, t = self._gpu, np.asarray(t_ns, np.int64)
+        power_w = trace.mean_w(self.channel, t - units.s_to_ns(TEMPERATURE_S), t)
+        rise = (power_w - gpu.idle_w) / max(gpu.limit_w - gpu.idle_w, 1e-9)
+        span_c = gpu.temperature_limit_c - gpu.temperature_idle_c
+        return np.rint(gpu.temperature_idle_c + span_c * rise).astype(np.int64)
 
     def _mean_mw(self, trace: PowerTrace, t_ns: ArrayLike, window_ns: int) -> Any:
         return self._shown_mw(trace, self.tick_ns(t_ns), window_ns)

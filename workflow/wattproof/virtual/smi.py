@@ -69,12 +69,16 @@ class Node:
 
     def stall_s(self, now_ns: int) -> float:
         """How long a call that begins now stalls; 0 in a good period."""
-        seed = self.spec["smi_seed"]
-        period = (now_ns - self.spec["t0_ns"]) // round(self.smi["hold_s"] * 1e9)
-        if formula.uniform(seed, period) >= self.smi["stall_probability"]:
-            return 0.0
-        shortest, longest = self.smi["stall_s"]
-        return float(shortest + (longest - shortest) * formula.uniform(seed + 1, now_ns))
+        smi = self.smi
+        stall_s: float = formula.stall_s(
+            now_ns,
+            self.spec["t0_ns"],
+            self.spec["smi_seed"],
+            smi["hold_s"],
+            smi["stall_probability"],
+            smi["stall_s"],
+        )
+        return stall_s
 
     def query(self, slots: list[int]) -> list[dict[str, Any]]:
         """One query of some GPUs, the injected fault included."""
@@ -107,7 +111,7 @@ class Node:
 
     def _low_state(self, slot: int, before_ns: int) -> dict[str, float]:
         gpu = self.gpu
-        limit = gpu["idle_w"] + self.smi["low_power_share"] * (gpu["limit_w"] - gpu["idle_w"])
+        limit = formula.low_power_w(gpu["idle_w"], gpu["limit_w"], self.smi["low_power_share"])
         power = logtail.last_level_w(self.fd, slot, before_ns, self.power_w, limit)
         return {"average": power, "instant": power, "utilisation": 0.0, "memory": 0.0}
 
