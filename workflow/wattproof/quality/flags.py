@@ -299,6 +299,15 @@ FLAGS: dict[str, Flag] = {
     "whole_second_start": Flag(
         "The start of the log is only known to a second.", "Give start in the manifest.", NOTE
     ),
+    "truncated_lines": Flag("Lines of the log are cut off.", "Restore the log.", WARNING),
+    "marks_on_another_clock": Flag(
+        "The marks of the runs are by another machine's clock than the readings.",
+        "Exchange stamped messages between the machines, or mark runs where power is recorded.",
+        WARNING,
+    ),
+    "published_not_checked": Flag(
+        "A published figure could not be checked.", "Give the log that it was made from.", NOTE
+    ),
     "unnamed_runs": Flag("Rows do not say which run they are of.", "Give run ids.", NOTE),
 }
 """Every flag of windows, recordings and sets by its name."""

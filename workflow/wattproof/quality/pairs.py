@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wattproof.quality.finding import Finding, finding
-from wattproof.quality.series import Channel
+from wattproof.quality.series import GLITCH_TIMES, ORDINARY, Channel
 from wattproof.units import NS_PER_S
 
 F64Array = NDArray[np.float64]
@@ -23,6 +23,9 @@ ABSENT_R, PRESENT_R = 0.3, 0.8
 
 LIVELY_SHARE, LIVELY_W = 0.1, 5.0
 """What is compared has to vary by so much of the other one's level, and by so many watts."""
+
+LAGS = 2
+"""Instruments may be late by so many bins."""
 
 FACTORS = {
     1000.0: "as between W and mW, or J and mJ",
@@ -74,6 +77,10 @@ def grid(channels: list[Channel], step_s: float) -> Grid:
             dt, dv = np.diff(t), np.diff(value)
             keep = (dv >= 0) & (dt > 0)
             t, value = (t[:-1] + dt // 2)[keep], dv[keep] / (dt[keep] / NS_PER_S)
+        if len(value):
+            # One glitch must not decide how two channels go together.
+            ordinary = np.abs(value) <= GLITCH_TIMES * np.quantile(np.abs(value), ORDINARY)
+            t, value = t[ordinary], value[ordinary]
         where = (t - start) // step_ns
         n = np.bincount(where, minlength=count)
         total = np.bincount(where, weights=value, minlength=count)
@@ -93,6 +100,23 @@ def _r(a: F64Array, b: F64Array) -> tuple[float, int]:
     if n < MIN_BINS or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return float("nan"), n
     return float(np.corrcoef(a[both], b[both])[0, 1]), n
+
+
+def follows(a: F64Array, b: F64Array) -> tuple[float, int]:
+    """Correlation of the changes of two levels, at the best lag of up to two bins, and its n.
+
+    Levels that both go from idle to load once correlate whatever they are of; their changes do not.
+    """
+    da, db = np.diff(a), np.diff(b)
+    best, most = float("nan"), 0
+    for lag in range(-LAGS, LAGS + 1):
+        one = da[max(lag, 0) : len(da) + min(lag, 0)]
+        two = db[max(-lag, 0) : len(db) + min(-lag, 0)]
+        r, n = _r(one, two)
+        if np.isnan(best) or r > best:
+            best = r
+        most = max(most, n)
+    return best, most
 
 
 def _is_meter(channel: Channel) -> bool:
@@ -146,9 +170,9 @@ def meter(channels: list[Channel], levels: Grid) -> Iterator[Finding]:
         lively = max(LIVELY_W, LIVELY_SHARE * float(np.median(np.abs(own[both]))))
         if _spread(inside[both]) < lively:
             continue
-        r, n = _r(own, inside)
+        r, n = follows(own, inside)
         if np.isnan(r) or r < ABSENT_R:
-            how = "constant" if np.isnan(r) else f"correlated by r = {r:.2f}"
+            how = "constant" if np.isnan(r) else f"correlated with that by r = {r:.2f}"
             yield channel.found(
                 "meter_elsewhere",
                 f"Over {n} s the node's own sensors vary by {_spread(inside[both]):.0f} W, and the "
@@ -172,11 +196,9 @@ def swapped_devices(channels: list[Channel], levels: Grid) -> Iterator[Finding]:
             devices = sorted(set(by_source[one]) & set(by_source[two]))
             for k, a in enumerate(devices):
                 for b in devices[k + 1 :]:
-                    own = [_r(by_source[one][d], by_source[two][d])[0] for d in (a, b)]
-                    cross = [
-                        _r(by_source[one][a], by_source[two][b])[0],
-                        _r(by_source[one][b], by_source[two][a])[0],
-                    ]
+                    first, second = by_source[one], by_source[two]
+                    own = [follows(first[d], second[d])[0] for d in (a, b)]
+                    cross = [follows(first[x], second[y])[0] for x, y in ((a, b), (b, a))]
                     if np.nanmax([*own, -1]) < ABSENT_R and np.nanmin([*cross, 1]) > PRESENT_R:
                         yield finding(
                             channels[0].recording,

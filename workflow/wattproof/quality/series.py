@@ -37,8 +37,9 @@ CLIPPED_SHARE, CLIPPED_RUN = 0.01, 5
 """The highest value comes in at least this share of readings, and in a row of so many."""
 
 CUMULATIVE_N = 60
-CUMULATIVE_SLOPE, CUMULATIVE_SCATTER = 0.3, 0.4
-"""Steps of a cumulative mean shrink like 1/t: on logarithmic scales a line of slope -1."""
+CUMULATIVE_TIMES, CUMULATIVE_ODD = 8.0, 0.02
+"""What a cumulative mean is the mean of stays below so many times its highest value, nearly always.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +216,7 @@ def quantisation(channel: Channel) -> Iterator[Finding]:
     # A sensor of a load with few levels also has few values: a resolution shows as multiples.
     multiples = (distinct - distinct[0]) / step
     regular = np.abs(multiples - np.rint(multiples)).max() < 0.05
-    if regular and len(distinct) > 3 and step > QUANTUM_SHARE * (high - low):
+    if regular and step > QUANTUM_SHARE * (high - low):
         yield channel.found(
             "coarse_quantisation",
             f"The values come in steps of {step:g} W, while 90 % of them lie within "
@@ -239,7 +240,8 @@ def clipped(channel: Channel) -> Iterator[Finding]:
     edges = np.flatnonzero(np.diff(np.concatenate(([0], at.astype(np.int8), [0]))))
     runs = edges[1::2] - edges[::2]
     # Sensors hold their value between updates: other values come in rows of so many as well.
-    others = np.diff(np.flatnonzero(np.diff(value[good]) != 0))
+    below = value[good & ~at]
+    others = np.diff(np.flatnonzero(np.diff(below) != 0))
     usual = float(np.quantile(others, 0.99)) if len(others) else 1.0
     near = good & (value < top) & (value > top - 0.02 * abs(top))
     if runs.max() >= max(CLIPPED_RUN, 3 * usual) and near.sum() < at.sum():
@@ -273,9 +275,13 @@ def cumulative_mean(value: F64Array) -> bool:
     if (size <= 0).any():
         return False
     x, y = np.log([float(at.mean()) for at, _ in tenths[1:]]), np.log(size)
-    slope, start = np.polyfit(x, y, 1)
-    scatter = float(np.std(y - (start + slope * x)))
-    return abs(slope + 1) < CUMULATIVE_SLOPE and scatter < CUMULATIVE_SCATTER
+    slope = float(np.polyfit(x, y, 1)[0])
+    # What it would be the mean of: t·v(t) − (t−1)·v(t−1), physical only if it is one.
+    every = np.arange(1, n + 1)
+    raw = np.diff(every * value)
+    most = float(value.max())
+    physical = (raw > -0.1 * most) & (raw < CUMULATIVE_TIMES * most)
+    return -1.6 < slope < -0.5 and float(physical.mean()) > 1 - CUMULATIVE_ODD
 
 
 def averages(channel: Channel) -> Iterator[Finding]:

@@ -111,11 +111,8 @@ def _crossed(
     n = min(len(inside) - a, len(level) - b)
     if n < pairs.MIN_BINS:
         return -1.0
-    both = np.isfinite(inside[a : a + n]) & np.isfinite(level[b : b + n])
-    if both.sum() < pairs.MIN_BINS:
-        return -1.0
-    r = np.corrcoef(inside[a : a + n][both], level[b : b + n][both])[0, 1]
-    return float(r) if np.isfinite(r) else -1.0
+    r, _ = pairs.follows(inside[a : a + n], level[b : b + n])
+    return r if np.isfinite(r) else -1.0
 
 
 def survey(

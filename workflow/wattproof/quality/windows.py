@@ -17,6 +17,7 @@ LOW_SAMPLE_RATIO = 0.5
 MIN_METER_WINDOWS = 3
 STILL_S = 5.0
 """A counter that does not move for so long while its device draws power stands still."""
+WHOLE = 0.97
 RATIO_OFF = 0.1
 """Counter and integral of one device differ by more than this share."""
 CONSTANT_METER = 1e-6
@@ -99,7 +100,11 @@ def _standing_counter(energy: pd.DataFrame) -> pd.Series:
 def _counter_off(energy: pd.DataFrame) -> pd.Series:
     """Tell which counter rows contradict the integral of the same device's power."""
     ratio = energy["counter_ratio"].astype("float64")
-    enough = energy["duration_s"] >= STILL_S
+    keys = ["window_id", "source", "device"]
+    # An integral with holes says less than its counter, which is no contradiction.
+    power = energy[energy["method"] != "counter"].groupby(keys)["coverage"].min()
+    whole = energy[keys].merge(power.rename("whole").reset_index(), on=keys, how="left")["whole"]
+    enough = (energy["duration_s"] >= STILL_S) & (whole.to_numpy(np.float64) >= WHOLE)
     return (energy["method"] == "counter") & enough & ((ratio - 1).abs() > RATIO_OFF)
 
 
