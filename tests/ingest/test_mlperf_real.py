@@ -108,5 +108,5 @@ def test_tables(root):
     assert all(1.9 < period < 2.1 for period in data.channels["period_s"].to_pylist())
     # Five dlrm folders of each register repeat runs under another name.
     assert [note.split(":")[0] for note in data.notes] == ["dlrm_dcnv2/ac", "dlrm_dcnv2/dc"]
-    for name, table in data.tables().items():
-        assert tables.conform(table, name).num_rows
+    for name in ("samples", "channels", "marks", "runs", "windows"):
+        assert tables.conform(data.tables()[name], name).num_rows

@@ -6,16 +6,32 @@ A new reader is one file with ``SETTINGS``, ``read(log)``, ``sniff(path, head)``
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+
+from wattproof import tables
 from wattproof.errors import WattproofError, did_you_mean
-from wattproof.ingest import load, manifest
+from wattproof.ingest import load, manifest, published
 from wattproof.ingest.base import NAMES, Ingested, Log
 from wattproof.ingest.manifest import Manifest
 
-__all__ = ["NAMES", "Ingested", "Log", "Manifest", "load_set", "names", "reader", "sniff"]
+__all__ = [
+    "NAMES",
+    "Ingested",
+    "Log",
+    "Manifest",
+    "load_set",
+    "names",
+    "published_table",
+    "reader",
+    "sniff",
+]
 
 _READERS: dict[str, str] = {
     "nvidia_smi": "nvidia_smi",
@@ -66,7 +82,40 @@ def load_set(chosen: Manifest, name: str) -> Ingested:
         raise WattproofError(f"{chosen.path} has no set '{name}'.{did_you_mean(name, chosen.sets)}")
     found = chosen.sets[name]
     readers = {form: reader(form, f"{chosen.path}, set '{name}'") for form, _ in found.logs}
-    return load.load(chosen, found, readers)
+    data = load.load(chosen, found, readers)
+    figures = found.published
+    if not figures:
+        return data
+    log = replace(found.logs[0][1], shown=str(chosen.path))
+    rows = published.check(data, figures, name, str(chosen.path))
+    more = [
+        tables.conform(
+            published.findings(log, pd.DataFrame([row]), figure["tolerance"]), "findings"
+        )
+        for row, figure in zip(rows, figures, strict=True)
+    ]
+    return replace(data, findings=pa.concat_tables([data.findings, *more]))
+
+
+def published_table(chosen: Manifest, name: str, data: Ingested) -> pa.Table:
+    """Table ``published`` of one set: figures of its logs' own files, and of the manifest.
+
+    Args:
+        chosen: The manifest.
+        name: One of its sets.
+        data: The set's tables, from `load_set`.
+
+    Raises:
+        WattproofError: A figure cannot be compared; one sentence.
+    """
+    found = chosen.sets[name]
+    rows: list[dict[str, Any]] = []
+    for form, log in found.logs:
+        module = reader(form)
+        if hasattr(module, "published_rows"):
+            rows += module.published_rows(load.checked(chosen, name, module, log))
+    rows += published.check(data, found.published, name, str(chosen.path))
+    return tables.conform(rows, "published")
 
 
 def sniff(path: Path) -> list[tuple[str, float]]:

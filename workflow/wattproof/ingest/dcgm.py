@@ -1,7 +1,8 @@
 """DCGM: ``dcgmi dmon -e 155,156,…`` text, and scrapes of dcgm-exporter (Prometheus text).
 
-``dmon`` prints no time; its step is that of ``-d`` (1 s unless asked otherwise), which the manifest
-has to say. A scrape has a stamp of its own only where the exporter was asked for it.
+``dmon`` prints a heading, a line of units and one row a GPU, but no time: its step is that of
+``-d`` (1 s unless asked otherwise), which the manifest has to say, unless each line was stamped
+(``| ts '%Y-%m-%dT%H:%M:%.S'``). A scrape has a stamp of its own only where the exporter was asked.
 """
 
 from __future__ import annotations
@@ -30,34 +31,67 @@ SETTINGS: dict[str, Any] = {
     "properties": {
         "start": {"default": None},
         "step_s": {"type": ["number", "null"], "exclusiveMinimum": 0, "default": None},
+        "time_zone": {"type": ["string", "null"], "default": None},
+        "host": {"type": ["string", "null"], "default": None},
     },
 }
 
-FIELDS = {
-    "POWER": ("power_average", "power", "W", 1.0),
-    "DCGM_FI_DEV_POWER_USAGE": ("power_average", "power", "W", 1.0),
-    "PWINST": ("power_instant", "power", "W", 1.0),
-    "DCGM_FI_DEV_POWER_USAGE_INSTANT": ("power_instant", "power", "W", 1.0),
-    "TOTEC": ("energy", "energy", "J", mj_to_j(1.0)),
-    "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": ("energy", "energy", "J", mj_to_j(1.0)),
-    "GPUTL": ("utilisation", "utilisation", "%", 1.0),
-    "DCGM_FI_DEV_GPU_UTIL": ("utilisation", "utilisation", "%", 1.0),
-    "MCUTL": ("memory_utilisation", "utilisation", "%", 1.0),
-    "DCGM_FI_DEV_MEM_COPY_UTIL": ("memory_utilisation", "utilisation", "%", 1.0),
-    "TMPTR": ("temperature", "temperature", "C", 1.0),
-    "DCGM_FI_DEV_GPU_TEMP": ("temperature", "temperature", "C", 1.0),
-    "SMCLK": ("sm_clock", "clock", "Hz", 1e6),
-    "DCGM_FI_DEV_SM_CLOCK": ("sm_clock", "clock", "Hz", 1e6),
+_FIELDS = {
+    ("POWER", "DCGM_FI_DEV_POWER_USAGE", "dcgm_power_usage"): ("power_average", "power", "W", 1.0),
+    ("POWINST", "DCGM_FI_DEV_POWER_USAGE_INSTANT"): ("power_instant", "power", "W", 1.0),
+    ("TOTEC", "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "dcgm_total_energy_consumption"): (
+        "energy",
+        "energy",
+        "J",
+        mj_to_j(1.0),
+    ),
+    ("GPUTL", "DCGM_FI_DEV_GPU_UTIL", "dcgm_gpu_utilization"): (
+        "utilisation",
+        "utilisation",
+        "%",
+        1.0,
+    ),
+    ("MCUTL", "DCGM_FI_DEV_MEM_COPY_UTIL", "dcgm_mem_copy_utilization"): (
+        "memory_utilisation",
+        "utilisation",
+        "%",
+        1.0,
+    ),
+    ("TMPTR", "DCGM_FI_DEV_GPU_TEMP", "dcgm_gpu_temp"): ("temperature", "temperature", "C", 1.0),
+    ("SMCLK", "DCGM_FI_DEV_SM_CLOCK", "dcgm_sm_clock"): ("sm_clock", "clock", "Hz", 1e6),
 }
+FIELDS = {name: what for names, what in _FIELDS.items() for name in names}
 """Short name in dmon, or name of the metric → series, kind, unit, factor to it.
 
-Field 155 (POWER) is an average, 157 the instant one (NVIDIA/DCGM #157).
+Field 155 (POWER) is an average, 157 (POWINST) the instant one (NVIDIA/DCGM #157; short names as in
+dcgm_fields.cpp).
 """
 
 _METRIC = re.compile(
-    r"^(DCGM_FI_DEV_\w+)\{([^}]*)\}\s+([-+\d.eE]+|NaN)(?:\s+(\d{10,16}))?\s*$", re.MULTILINE
+    r"^(DCGM_FI_DEV_\w+|dcgm_\w+)\{([^}]*)\}\s+([-+\d.eE]+|NaN)(?:\s+(\d{10,16}))?\s*$",
+    re.MULTILINE,
 )
 _DEFAULT_STEP_S = 1.0
+
+
+_ROW = re.compile(r"^(?P<stamp>\d.*?)?\s*GPU[ -](?P<gpu>\d+)\s+(?P<cells>\S.*)$")
+_HEAD = re.compile(r"(?m)^(?:\d\S*\s+)?\s*#?\s*Entity\s+(\S.*)$")
+
+
+def _one_host(log: Log, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one host: GPU 0 of two of them would be taken for one."""
+    wanted = log.settings["host"]
+    hosts = sorted(set(frame["host"]))
+    if wanted is not None:
+        frame = frame[frame["host"] == wanted]
+        if frame.empty:
+            raise WattproofError(f"{log.path} has no host '{wanted}'; it has {', '.join(hosts)}.")
+    elif len(hosts) > 1:
+        raise WattproofError(
+            f"{log.path} holds {len(hosts)} hosts ({', '.join(hosts)}); name one as 'host', each "
+            "in a log of its own."
+        )
+    return frame
 
 
 def _scrapes(log: Log, content: str) -> pd.DataFrame | None:
@@ -66,24 +100,28 @@ def _scrapes(log: Log, content: str) -> pd.DataFrame | None:
         if match[1] not in FIELDS:
             continue
         labels = dict(re.findall(r'(\w+)="([^"]*)"', match[2]))
-        rows.append((match[4], labels.get("gpu", "0"), labels.get("UUID", ""), match[1], match[3]))
+        uuid = labels.get("UUID", labels.get("uuid", ""))
+        host = labels.get("Hostname", "")
+        rows.append((match[4], host, labels.get("gpu", "0"), uuid, match[1], match[3]))
     if not rows:
         return None
-    frame = pd.DataFrame(rows, columns=["stamp", "gpu", "uuid", "field", "value"])
+    frame = pd.DataFrame(rows, columns=["stamp", "host", "gpu", "uuid", "field", "value"])
+    frame = _one_host(log, frame)
     if frame["stamp"].isna().any():
         raise WattproofError(
             f"{log.path}: its metrics have no time stamps, so it cannot be said when they were; "
             "scrape with honour_timestamps, or log with 'dcgmi dmon'."
         )
+    # Each MIG instance and each pod on a GPU repeats the figures of the whole GPU.
+    frame = frame.drop_duplicates(["stamp", "gpu", "field"]).reset_index(drop=True)
     stamps = timing.parse(frame["stamp"], str(log.path), time_format="epoch_ms")
     return frame.assign(t_ns=stamps.t_ns)
 
 
-def _dmon(log: Log, content: str, findings: list[dict[str, Any]]) -> pd.DataFrame | None:
-    head = re.search(r"(?m)^\s*#?\s*Entity\s+(.*)$", content)
-    if head is None:
-        return None
-    names = head[1].split()
+def _polls(
+    log: Log, rows: list[tuple[str, str, list[str]]], findings: list[dict[str, Any]]
+) -> list[int]:
+    """Instants of rows that have no stamps: each GPU's n-th row is of the n-th poll."""
     step_s = log.settings["step_s"]
     if step_s is None:
         step_s = _DEFAULT_STEP_S
@@ -98,25 +136,81 @@ def _dmon(log: Log, content: str, findings: list[dict[str, Any]]) -> pd.DataFram
         )
     start = log.settings["start"]
     first = 0 if start is None else timing.instant_ns(start, f"{log.path}, key 'start'")
-    rows, polls = [], dict[str, int]()
+    if start is None:
+        findings.append(
+            finding(
+                log,
+                "no_start",
+                "The log does not say when dcgmi dmon was started; its clock begins at 0.",
+                "Give 'start' where the log is compared with another one.",
+            )
+        )
+    seen: dict[str, int] = {}
+    found = []
+    for _, gpu, _ in rows:
+        seen[gpu] = seen.get(gpu, 0) + 1
+        found.append(first + s_to_ns(step_s * seen[gpu]))
+    return found
+
+
+def _dmon(log: Log, content: str, findings: list[dict[str, Any]]) -> pd.DataFrame | None:
+    head = _HEAD.search(content)
+    if head is None:
+        return None
+    names = head[1].split()
+    rows: list[tuple[str, str, list[str]]] = []
+    broken = 0
     for line in content.splitlines():
-        match = re.match(r"^\s*GPU[ -](\d+)\s+(.*)$", line)
+        match = _ROW.match(line.lstrip())
         if match is None:
             continue
-        words = match[2].split()
-        if len(words) != len(names):
-            continue
-        poll = polls.get(match[1], 0)
-        polls[match[1]] = poll + 1
-        t_ns = first + s_to_ns(step_s * (poll + 1))
-        rows += [
-            (t_ns, match[1], "", name, word)
-            for name, word in zip(names, words, strict=True)
-            if name in FIELDS
-        ]
+        cells = match["cells"].split()
+        if len(cells) == len(names):
+            rows.append((match["stamp"] or "", match["gpu"], cells))
+        else:
+            broken += 1
     if not rows:
         return None
-    return pd.DataFrame(rows, columns=["t_ns", "gpu", "uuid", "field", "value"])
+    if broken:
+        findings.append(
+            finding(
+                log,
+                "broken_lines",
+                f"{broken} of {broken + len(rows)} rows have another number of cells than the "
+                "heading and were left out.",
+                "Look at them; a log that was cut off loses its last line.",
+                severity="warning",
+                affected=broken,
+                of=broken + len(rows),
+            )
+        )
+    if all(stamp for stamp, _, _ in rows):
+        stamps = timing.parse(
+            pd.Series([stamp.strip() for stamp, _, _ in rows]),
+            str(log.path),
+            time_zone=log.settings["time_zone"],
+        )
+        findings += [
+            finding(log, flag, f"{log.shown}: {sentence}.", "Say time_zone in the manifest.")
+            for flag, sentence in stamps.inferred.items()
+        ]
+        if not stamps.known.all():
+            raise WattproofError(f"{log.path}: not every row has a stamp that can be read.")
+        instants = stamps.t_ns.tolist()
+    else:
+        instants = _polls(log, rows, findings)
+    flat = [
+        (t_ns, gpu, "", name, cell)
+        for t_ns, (_, gpu, cells) in zip(instants, rows, strict=True)
+        for name, cell in zip(names, cells, strict=True)
+        if name in FIELDS
+    ]
+    if not flat:
+        raise WattproofError(
+            f"{log.path} has none of the fields that are read; log with "
+            "'dcgmi dmon -e 155,156,157,203'."
+        )
+    return pd.DataFrame(flat, columns=["t_ns", "gpu", "uuid", "field", "value"])
 
 
 def read(log: Log) -> Ingested:
@@ -165,11 +259,11 @@ def read(log: Log) -> Ingested:
 
 def sniff(path: Path, head: bytes) -> float:
     """How sure it is that a file is a log of DCGM."""
-    if b"DCGM_FI_DEV_" in head:
+    if re.search(rb"(?m)^(DCGM_FI_DEV_|dcgm_)\w+\{", head):
         return 1.0
-    return 0.9 if re.search(rb"(?m)^\s*#?\s*Entity\s+\w+", head) else 0.0
+    return 0.9 if re.search(rb"(?m)^(?:\d\S*\s+)?\s*#?\s*Entity\s+\w+", head) else 0.0
 
 
 def draft(path: Path) -> dict[str, Any]:
     """Settings that a drafted manifest shows."""
-    return {"start": None, "step_s": None}
+    return {"start": None, "step_s": None, "time_zone": None}

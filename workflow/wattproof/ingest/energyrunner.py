@@ -13,17 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from wattproof import tables
 from wattproof.errors import WattproofError
+from wattproof.ingest import published, spans, text
 from wattproof.ingest import series as made
-from wattproof.ingest import text
 from wattproof.ingest.base import Ingested, Log
-from wattproof.ingest.series import Series, finding
+from wattproof.ingest.series import Series
+from wattproof.ingest.spans import Span
 from wattproof.units import NS_PER_S, uj_to_j
 
 SOURCE, CHANNEL = "energyrunner", "device.energy"
 HEADER_BYTES = 5
+
+RULE = "energyrunner_window"
+"""Energy of a window: sum of the trace between two toggles of the pin, edges shared linearly."""
+
+TOLERANCE = 2e-4
+"""Windows of results.txt come out this well: the stamps are rounded to 1 ms of about 10 s."""
 
 SETTINGS: dict[str, Any] = {
     "type": "object",
@@ -81,7 +89,7 @@ def _stamps(path: Path) -> list[float]:
     return [float(s) for s in stamps]
 
 
-def published(path: Path) -> dict[int, tuple[float, float, float]]:
+def results_windows(path: Path) -> dict[int, tuple[float, float, float]]:
     """Windows of results.txt: number → (begin s, length s, energy J)."""
     found: dict[int, tuple[float, float, float]] = {}
     window: tuple[int, float, float] | None = None
@@ -101,6 +109,11 @@ def read(log: Log) -> Ingested:
     Raises:
         WattproofError: A file is missing or unreadable; one sentence.
     """
+    return _read(log)[0]
+
+
+def _read(log: Log) -> tuple[Ingested, list[dict[str, Any]]]:
+    """Tables and rows of table ``published``."""
     if not log.path.is_dir():
         raise WattproofError(f"{log.path} is no folder; give the folder of the trace.")
     binary = _file(log, "trace", "*energy.bin")
@@ -122,87 +135,68 @@ def read(log: Log) -> Ingested:
         stamps = _stamps(stamps_file)
         # Between the toggles lie, in turn, waiting and measured windows.
         edges = [(i + 1, stamps[i], stamps[i + 1]) for i in range(1, len(stamps) - 1, 2)]
-    name = log.recording
-    marks, runs, windows = [], [], []
-    for number, begin_s, end_s in edges:
-        begin, end = (round(s * NS_PER_S) for s in (begin_s, end_s))
-        common = {"recording": name, "session": 0, "run_id": f"window-{number}"}
-        marks += [
-            {**common, "kind": f"run_{edge}", "mono_ns": t, "wall_ns": t}
-            for edge, t in (("begin", begin), ("end", end))
-        ]
-        runs.append(
-            {
-                **common,
-                "setting": "single",
-                "status": "ok",
-                "reason": "",
-                "duration_s": end_s - begin_s,
-            }
-        )
-        windows.append(
-            {
-                **common,
-                "window_id": f"{name}/window-{number}",
-                "level": "run",
-                "kind": "run",
-                "setting": "single",
-                "start_ns": begin,
-                "end_ns": end,
-            }
-        )
-    if results_file is not None and results_file.is_file():
-        findings += _compare(log, published(results_file), edges, t_ns, counter)
-    return Ingested(
-        samples=made.samples(log, found),
-        channels=made.channels(log, found),
-        marks=tables.conform(marks, "marks"),
-        runs=tables.conform(runs, "runs"),
-        windows=tables.conform(windows, "windows"),
-        findings=tables.conform(findings, "findings"),
-        instruments={SOURCE: {"rate_hz": rate, "file": binary.name}},
-        extra={"clock": "seconds since the start of the trace"},
+    marked = spans.of_log(
+        log,
+        [
+            Span(f"window-{number}", round(begin_s * NS_PER_S), round(end_s * NS_PER_S))
+            for number, begin_s, end_s in edges
+        ],
+        findings,
+    )
+    figures = _published(log, results_file, edges, t_ns, counter)
+    findings += published.findings(log, pd.DataFrame(figures), TOLERANCE) if figures else []
+    return (
+        Ingested(
+            samples=made.samples(log, found),
+            channels=made.channels(log, found),
+            **marked,
+            findings=tables.conform(findings, "findings"),
+            instruments={SOURCE: {"rate_hz": rate, "file": binary.name}},
+            extra={"clock": "seconds since the start of the trace"},
+        ),
+        figures,
     )
 
 
-def _compare(
+def _published(
     log: Log,
-    wanted: dict[int, tuple[float, float, float]],
+    results: Path | None,
     edges: list[tuple[int, float, float]],
     t_ns: np.ndarray,
     counter: np.ndarray,
 ) -> list[dict[str, Any]]:
-    """Findings: whether the windows of results.txt come out of the trace."""
-    if not wanted or not edges:
+    """Rows of table ``published``: the windows of results.txt that the stamps enclose."""
+    if results is None or not results.is_file():
         return []
-    worst, matched = 0.0, 0
+    wanted = results_windows(results)
+    rows = []
     for number, begin_s, end_s in edges:
-        known = wanted.get(number)
-        if known is None:
+        if number not in wanted:
             continue
-        ours = np.interp(end_s * NS_PER_S, t_ns, counter) - np.interp(
-            begin_s * NS_PER_S, t_ns, counter
+        figure = wanted[number][2]
+        at = np.interp([begin_s * NS_PER_S, end_s * NS_PER_S], t_ns, counter)
+        ours = float(at[1] - at[0])
+        rows.append(
+            {
+                "dataset": "mlperf_tiny",
+                "benchmark": f"window-{number}",
+                "channel": CHANNEL,
+                "runs": 1,
+                "rule": RULE,
+                "published_j": figure,
+                "recomputed_j": ours,
+                "integrated_j": ours,
+                "relative_difference": (figure - ours) / figure,
+                "published_w": None,
+                "recomputed_w": None,
+            }
         )
-        matched += 1
-        off = (known[2] - float(ours)) / known[2]
-        worst = off if abs(off) > abs(worst) else worst
-    good = matched > 0 and abs(worst) <= 2e-4
-    return [
-        finding(
-            log,
-            "published_reproduced" if good else "published_not_reproduced",
-            f"{matched} window energies of results.txt against the trace: largest difference "
-            f"{worst:+.4%}.",
-            "None." if good else "Look at the edges of the windows.",
-            severity="note" if good else "error",
-            value=100 * worst,
-            unit="%",
-            source=SOURCE,
-            channel=CHANNEL,
-            affected=matched,
-            of=len(wanted),
-        )
-    ]
+    return rows
+
+
+def published_rows(log: Log) -> list[dict[str, Any]]:
+    """Rows of table ``published``; none without results.txt."""
+    return _read(log)[1]
 
 
 def sniff(path: Path, head: bytes) -> float:

@@ -168,12 +168,8 @@ def load(manifest: Manifest, chosen: Set, reader: dict[str, ModuleType]) -> Inge
     file = str(manifest.path)
     parts: list[Ingested] = []
     main: set[str] = set()
-    for number, (form, log) in enumerate(chosen.logs):
-        module = reader[form]
-        settings = config.validate(
-            log.settings, module.SETTINGS, file, f"sets.{chosen.name}.logs[{number}]"
-        )
-        part: Ingested = module.read(replace(log, settings=_filled(settings, module.SETTINGS)))
+    for form, log in chosen.logs:
+        part: Ingested = reader[form].read(checked(manifest, chosen.name, reader[form], log))
         parts.append(part)
     parts = _apart(parts)
     for (_, log), part in zip(chosen.logs, parts, strict=True):
@@ -203,6 +199,24 @@ def load(manifest: Manifest, chosen: Set, reader: dict[str, ModuleType]) -> Inge
     )
 
 
+def checked(manifest: Manifest, name: str, module: ModuleType, log: Log) -> Log:
+    """The log with its reader's settings checked and completed.
+
+    Args:
+        manifest: The manifest.
+        name: Name of the set.
+        module: The reader.
+        log: One of the set's logs.
+
+    Raises:
+        WattproofError: A setting is wrong; one sentence with its key.
+    """
+    number = [other for _, other in manifest.sets[name].logs].index(log)
+    where = f"sets.{name}.logs[{number}]"
+    settings = config.validate(log.settings, module.SETTINGS, str(manifest.path), where)
+    return replace(log, settings=_filled(settings, module.SETTINGS))
+
+
 def _filled(value: Any, schema: dict[str, Any]) -> Any:
     """Fill in the defaults inside lists, which the campaign's schema has none of."""
     if isinstance(value, dict):
@@ -214,11 +228,3 @@ def _filled(value: Any, schema: dict[str, Any]) -> Any:
     if isinstance(value, list):
         return [_filled(item, schema.get("items", {})) for item in value]
     return value
-
-
-def published_rows(chosen: Set) -> list[dict[str, Any]]:
-    """Figures of the manifest that the logs should give."""
-    return [dict(row) for row in chosen.published]
-
-
-__all__ = ["Log", "load", "published_rows"]

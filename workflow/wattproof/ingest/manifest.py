@@ -37,7 +37,7 @@ PUBLISHED = {
     "properties": {
         "run_id": {"type": ["string", "null"], "default": None},
         "channel": _TEXT,
-        "rule": {"enum": ["mean_power", "energy"]},
+        "rule": {"enum": ["mean_power", "mlperf_inference", "energy"]},
         "mean_w": _NUMBER,
         "energy_j": _NUMBER,
         "tolerance": {"type": "number", "exclusiveMinimum": 0, "default": 0.001},

@@ -1,114 +1,53 @@
 """Folders of MLPerf Inference power runs: meter log, loadgen log, messages of both machines.
 
 The system under test (client) writes ``mlperf_log_detail.txt``; the machine with the meter (server,
-"director") writes ``spl.txt``. Their clocks differ, and the stamps of spl.txt are local time of a
-zone that ``timezone`` of the JSON files does not tell reliably. Both machines stamped the messages
-that they exchanged: these give the whole hours and the rest.
+"director") writes ``spl.txt``. Their clocks differ, and both logs hold local times of zones that
+``timezone`` of the JSON files does not tell reliably. Both machines stamped the messages that they
+exchanged, and noted the phases of the run, in seconds since 1970: the phases give each log's time
+zone (whole quarters of an hour), the messages the rest.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from wattproof import tables
 from wattproof.errors import WattproofError
-from wattproof.ingest import mllog, ptdaemon_log, rules, text, timing
+from wattproof.ingest import mllog, ptdaemon_log, published, rules, spans, text, timing
 from wattproof.ingest import series as made
 from wattproof.ingest.base import Ingested, Log
+from wattproof.ingest.mlperf_clocks import SOURCE, ZONE_S, exchanges, phase_ns, read_json, zone_of
 from wattproof.ingest.series import finding
+from wattproof.ingest.spans import Span
 from wattproof.units import NS_PER_S, ns_to_s
 
-SOURCE, CHANNEL = "ptdaemon", "node.ac"
+CHANNEL = "node.ac"
 
 SETTINGS: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
         "phase": {"enum": ["testing", "ranging"], "default": "testing"},
-        "published_mean_w": {"type": ["number", "null"], "default": None},
+        "published_mean_w": {"type": ["number", "null"], "exclusiveMinimum": 0, "default": None},
     },
 }
 
-ZONE_S = 900
-MOST_ZONES = 104
-"""Time zones differ from UTC by whole quarters of an hour, up to 26 h between two of them."""
-
-EDGE_S = 30.0
-"""The meter's log may begin and end this long outside the phase that the server noted."""
+_NEEDED = ("spl.txt", "mlperf_log_detail.txt", "client.json", "server.json")
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(text.read_text(path))
-    except ValueError as error:
-        raise WattproofError(f"{path} is not readable as JSON ({error}); restore it.") from error
-    if not isinstance(document, dict) or not isinstance(document.get("messages"), list):
-        raise WattproofError(f"{path} holds no messages of a power run; restore it.")
-    return document
-
-
-def _ns(seconds: float) -> int:
-    # Seconds since 1970 as a double are good to a quarter of a microsecond.
-    return round(seconds * 1e6) * 1000
-
-
-def exchanges(
-    client: dict[str, Any], server: dict[str, Any], recording: str
-) -> list[dict[str, Any]]:
-    """Rows of table ``exchanges`` of the messages that both machines stamped.
-
-    The client stamped a command before it was sent and when the answer was there; the server
-    stamped it when it came and when it answered, in between.
-    """
-    found = []
-    for ours, theirs in zip(client["messages"], server["messages"], strict=False):
-        if ours.get("cmd") != theirs.get("cmd"):
-            continue
-        for stamp in ("cmd_time", "reply_time"):
-            if all(k in m for m in (ours, theirs) for k in ("cmd_time", "reply_time")):
-                found.append(
-                    {
-                        "recording": recording,
-                        "session": 0,
-                        "source": SOURCE,
-                        "sent_ns": _ns(ours["cmd_time"]),
-                        "device_ns": _ns(theirs[stamp]),
-                        "received_ns": _ns(ours["reply_time"]),
-                    }
-                )
-    return found
-
-
-def zone_of(stamps_ns: np.ndarray, begin_ns: int, end_ns: int, where: str) -> int:
-    """Quarters of an hour by which local stamps are ahead of the server's epochs.
+def edges(path: Path) -> NDArray[np.int64]:
+    """power_begin and power_end as loadgen writes them: local times, read as UTC, shape (2,).
 
     Raises:
-        WattproofError: No zone puts the log into the phase, or several do.
+        WattproofError: The log has no such marks.
     """
-    edge = round(EDGE_S * NS_PER_S)
-    fits = [
-        quarters
-        for quarters in range(-MOST_ZONES, MOST_ZONES + 1)
-        if (stamps_ns[0] - quarters * ZONE_S * NS_PER_S >= begin_ns - edge)
-        and (stamps_ns[-1] - quarters * ZONE_S * NS_PER_S <= end_ns + edge)
-    ]
-    if len(fits) != 1:
-        what = "no time zone puts" if not fits else f"{len(fits)} time zones put"
-        raise WattproofError(
-            f"{where}: {what} the log into the phase that server.json notes; give the logs of one "
-            "session."
-        )
-    return fits[0]
-
-
-def _edges(path: Path) -> tuple[int, int]:
-    """power_begin and power_end, which loadgen writes as UTC."""
-    log = mllog.read(path)
     found: dict[str, str] = {}
     for line in text.read_text(path).splitlines():
         # time_ms of loadgen is a float since its start, so the strict parser refuses these lines.
@@ -119,7 +58,6 @@ def _edges(path: Path) -> tuple[int, int]:
             except ValueError:
                 continue
             found[str(document.get("key"))] = str(document.get("value"))
-    del log
     lacking = [key for key in ("power_begin", "power_end") if key not in found]
     if lacking:
         raise WattproofError(f"{path} has no {' and no '.join(lacking)}; give a power run's log.")
@@ -129,10 +67,150 @@ def _edges(path: Path) -> tuple[int, int]:
         time_format=ptdaemon_log.FORMAT,
         time_zone="UTC",
     )
-    begin, end = (int(t) for t in stamps.t_ns)
-    if not stamps.known.all() or end <= begin:
+    if not stamps.known.all() or stamps.t_ns[1] <= stamps.t_ns[0]:
         raise WattproofError(f"{path}: power_begin and power_end are no interval; restore it.")
-    return begin, end
+    return stamps.t_ns
+
+
+def _meter(server: dict[str, Any]) -> dict[str, Any]:
+    """What PTDaemon said about itself, and the period that it was asked for."""
+    found: dict[str, Any] = {}
+    for message in server.get("ptd_messages", ()):
+        if not isinstance(message, dict):
+            continue
+        if message.get("cmd") == "Identify":
+            found["identify"] = str(message.get("reply", ""))
+            maker = re.search(r"([^,;]+);([^,;]+);([^,;]+);([^,;]+)$", found["identify"])
+            if maker:
+                found |= {"model": f"{maker[1]} {maker[2]}", "serial": maker[3]}
+        period = re.match(r"Go,(\d+),", str(message.get("cmd", "")))
+        if period:
+            found["period_s"] = int(period[1]) / 1000
+    return found
+
+
+def _zones(
+    log: Log, spl_zone: int, loadgen_zone: int, stated: dict[str, Any]
+) -> list[dict[str, Any]]:
+    found = []
+    for file, machine, quarters in (
+        ("spl.txt", "server", spl_zone),
+        ("mlperf_log_detail.txt", "client", loadgen_zone),
+    ):
+        east_h = quarters * ZONE_S / 3600
+        found.append(
+            finding(
+                log,
+                "inferred_time_zone",
+                f"The stamps of {file} are {east_h:+g} h from the epochs that the {machine} noted; "
+                f"its JSON's field timezone ({stated[machine]} s) was not used.",
+                "None: the epochs are unambiguous.",
+                value=east_h,
+                unit="h",
+                source=SOURCE if machine == "server" else "",
+            )
+        )
+    return found
+
+
+def _read(log: Log) -> tuple[Ingested, list[dict[str, Any]]]:
+    """Tables and rows of table ``published``."""
+    root, name, phase = log.path, log.recording, log.settings["phase"]
+    if not root.is_dir():
+        raise WattproofError(f"{root} is no folder; give the folder of a power run.")
+    lacking = [file for file in _NEEDED if not (root / file).is_file()]
+    if lacking:
+        raise WattproofError(f"{root} lacks {', '.join(lacking)}; give a whole power run.")
+    if not log.main:
+        raise WattproofError(
+            f"{root}: a power run brings the clock of its own machine; say main: true with it, or "
+            "give it a set of its own."
+        )
+    client, server = read_json(root / "client.json"), read_json(root / "server.json")
+    spl = ptdaemon_log.parse(root / "spl.txt")
+    local = edges(root / "mlperf_log_detail.txt")
+    stamps = timing.parse(
+        spl.stamps, f"{root / 'spl.txt'}", time_format=ptdaemon_log.FORMAT, time_zone="UTC"
+    )
+    keep = stamps.known & spl.marks.str.endswith(phase).to_numpy(dtype=bool)
+    if not keep.any():
+        raise WattproofError(f"{root / 'spl.txt'} has no line of the phase {phase}; restore it.")
+    spl_zone = zone_of(
+        stamps.t_ns[keep], phase_ns(server, phase, root / "server.json"), str(root / "spl.txt")
+    )
+    loadgen_zone = zone_of(
+        local,
+        phase_ns(client, phase, root / "client.json"),
+        str(root / "mlperf_log_detail.txt"),
+    )
+    # From here on all stamps count from the epoch: the meter's by the server's clock, begin and
+    # end by the client's.
+    t_ns = stamps.t_ns - spl_zone * ZONE_S * NS_PER_S
+    begin_ns, end_ns = (int(t) - loadgen_zone * ZONE_S * NS_PER_S for t in local)
+    meter = _meter(server)
+    part = Log(name, log.path, log.shown, {"model": meter.get("model", "")}, "server", main=False)
+    found = ptdaemon_log.power_series(
+        part, spl, t_ns, keep, SOURCE, CHANNEL, averaging_s=meter.get("period_s"), identity=meter
+    )
+    stated = {machine: j.get("timezone") for machine, j in (("client", client), ("server", server))}
+    findings = [
+        *_zones(log, spl_zone, loadgen_zone, stated),
+        *ptdaemon_log.broken_lines(log, spl, stamps.known),
+    ]
+    figures = _published(log, t_ns[keep], spl.watts[0][keep], begin_ns, end_ns)
+    if figures:
+        figure = log.settings["published_mean_w"]
+        findings += published.findings(
+            log,
+            pd.DataFrame(figures),
+            tolerance=rules.MLPERF_INFERENCE_TOLERANCE_W / figure,
+        )
+    return (
+        Ingested(
+            samples=made.samples(part, found),
+            channels=made.channels(part, found),
+            **spans.tables_of(log, [Span(name, begin_ns, end_ns, setting="ddp")]),
+            exchanges=tables.conform(exchanges(client, server, name), "exchanges"),
+            findings=tables.conform(findings, "findings"),
+            instruments={SOURCE: {**meter, "what": "wall power", "folder": log.shown}},
+            extra={"clock": "the client's (system under test), nanoseconds since the epoch"},
+        ),
+        figures,
+    )
+
+
+def _published(
+    log: Log,
+    t_ns: NDArray[np.int64],
+    watts: NDArray[np.float64],
+    begin_ns: int,
+    end_ns: int,
+) -> list[dict[str, Any]]:
+    figure = log.settings["published_mean_w"]
+    if figure is None:
+        return []
+    good = np.isfinite(watts)
+    try:
+        mean_w, _ = rules.mlperf_inference_mean_w(t_ns[good], watts[good], begin_ns, end_ns)
+    except WattproofError as error:
+        raise WattproofError(f"{log.path / 'spl.txt'}: {error}") from error
+    return [
+        {
+            "dataset": "mlperf_inference",
+            "benchmark": log.recording,
+            "channel": CHANNEL,
+            "runs": 1,
+            "rule": rules.MLPERF_INFERENCE,
+            "published_j": None,
+            "recomputed_j": mean_w * ns_to_s(end_ns - begin_ns),
+            "integrated_j": rules.trapezoid_j(
+                t_ns[good], watts[good], begin_ns, end_ns, max_edge_ns=2 * NS_PER_S
+            ),
+            "relative_difference": (figure - mean_w) / figure,
+            "published_w": figure,
+            "recomputed_w": mean_w,
+        }
+    ]
 
 
 def read(log: Log) -> Ingested:
@@ -141,112 +219,12 @@ def read(log: Log) -> Ingested:
     Raises:
         WattproofError: A file is missing or contradicts the others; one sentence.
     """
-    root, name = log.path, log.recording
-    if not root.is_dir():
-        raise WattproofError(f"{root} is no folder; give the folder of a power run.")
-    needed = ("spl.txt", "mlperf_log_detail.txt", "client.json", "server.json")
-    lacking = [file for file in needed if not (root / file).is_file()]
-    if lacking:
-        raise WattproofError(f"{root} lacks {', '.join(lacking)}; give a whole power run.")
-    client, server = _json(root / "client.json"), _json(root / "server.json")
-    spl = ptdaemon_log.parse(root / "spl.txt")
-    begin_ns, end_ns = _edges(root / "mlperf_log_detail.txt")
-    stamps = timing.parse(
-        spl.stamps, f"{root / 'spl.txt'}", time_format=ptdaemon_log.FORMAT, time_zone="UTC"
-    )
-    phase = server.get("phases", {}).get(log.settings["phase"])
-    if not phase:
-        raise WattproofError(
-            f"{root / 'server.json'} notes no phase '{log.settings['phase']}'; restore it."
-        )
-    keep = stamps.known & spl.marks.str.endswith(log.settings["phase"]).to_numpy(dtype=bool)
-    if not keep.any():
-        raise WattproofError(f"{root / 'spl.txt'} has no line of phase {log.settings['phase']}.")
-    logged = stamps.t_ns[keep]
-    quarters = zone_of(np.sort(logged), _ns(phase[0][0]), _ns(phase[-1][0]), str(root / "spl.txt"))
-    # From here on the stamps count from the epoch by the server's clock.
-    t_ns = stamps.t_ns - quarters * ZONE_S * NS_PER_S
-    part = Log(name, log.path, log.shown, {"model": ""}, "server", main=False)
-    found = ptdaemon_log.power_series(part, spl, t_ns, keep, SOURCE, CHANNEL)
-    east_h = quarters * ZONE_S / 3600
-    stated = {machine: j.get("timezone") for machine, j in (("client", client), ("server", server))}
-    findings = [
-        finding(
-            log,
-            "inferred_time_zone",
-            f"The stamps of spl.txt are {east_h:+g} h from the epochs that client and server "
-            f"exchanged; the field timezone says {stated['server']} s (server) and "
-            f"{stated['client']} s (client) and was not used.",
-            "None: the epochs are unambiguous.",
-            value=east_h,
-            unit="h",
-        ),
-        *ptdaemon_log.broken_lines(log, spl),
-    ]
-    common = {"recording": name, "session": 0, "run_id": name}
-    marks = [
-        {**common, "kind": kind, "mono_ns": t, "wall_ns": t}
-        for kind, t in (("run_begin", begin_ns), ("run_end", end_ns))
-    ]
-    duration_s = ns_to_s(end_ns - begin_ns)
-    published = log.settings["published_mean_w"]
-    if published is not None:
-        total = spl.watts[0]
-        good = keep & np.isfinite(total)
-        mean_w, readings = rules.mlperf_inference_mean_w(t_ns[good], total[good], begin_ns, end_ns)
-        off_w = published - mean_w
-        same = abs(off_w) <= rules.MLPERF_INFERENCE_TOLERANCE_W
-        findings.append(
-            finding(
-                log,
-                "published_reproduced" if same else "published_not_reproduced",
-                f"The rule of MLPerf Inference (mean of the {readings} readings between "
-                f"power_begin and power_end) gives {mean_w:.3f} W, "
-                f"published are {published:.3f} W.",
-                "None." if same else "Ask the submitter which log the figure was made from.",
-                severity="note" if same else "error",
-                value=off_w,
-                unit="W",
-                source=SOURCE,
-                channel=CHANNEL,
-                run_id=name,
-            )
-        )
-    return Ingested(
-        samples=made.samples(part, found),
-        channels=made.channels(part, found),
-        marks=tables.conform(marks, "marks"),
-        runs=tables.conform(
-            [
-                {
-                    **common,
-                    "setting": "ddp",
-                    "status": "ok",
-                    "reason": "",
-                    "duration_s": duration_s,
-                }
-            ],
-            "runs",
-        ),
-        windows=tables.conform(
-            [
-                {
-                    **common,
-                    "window_id": f"{name}/run",
-                    "level": "run",
-                    "kind": "run",
-                    "setting": "ddp",
-                    "start_ns": begin_ns,
-                    "end_ns": end_ns,
-                }
-            ],
-            "windows",
-        ),
-        exchanges=tables.conform(exchanges(client, server, name), "exchanges"),
-        findings=tables.conform(findings, "findings"),
-        instruments={SOURCE: {"what": "wall power by SPEC PTDaemon", "folder": log.shown}},
-        extra={"clock": "the client's (system under test), nanoseconds since the epoch"},
-    )
+    return _read(log)[0]
+
+
+def published_rows(log: Log) -> list[dict[str, Any]]:
+    """Rows of table ``published``; none where the manifest gives no figure."""
+    return _read(log)[1]
 
 
 def sniff(path: Path, head: bytes) -> float:

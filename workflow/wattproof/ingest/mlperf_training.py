@@ -8,16 +8,18 @@ of the host's clock during a run would go unnoticed; the tables' metadata say so
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wattproof import tables
-from wattproof.ingest import mlperf_folder
+from wattproof.ingest import mlperf_folder, mlperf_published, published, registers, rules
 from wattproof.ingest.base import Ingested, Log
-from wattproof.ingest.mlperf_folder import MlperfRun
+from wattproof.ingest.mlperf_folder import CHANNELS, MlperfFolder, MlperfRun
 from wattproof.ingest.mlperf_power import PowerLog
+from wattproof.ingest.series import finding
 from wattproof.units import ns_to_s
 
 SOURCE = "meter"
@@ -141,7 +143,7 @@ def _window(run: MlperfRun) -> dict[str, Any]:
     }
 
 
-def ingest(root: Path) -> Ingested:
+def ingest(root: Path, folder: MlperfFolder | None = None) -> Ingested:
     """Read an MLPerf Training power submission (layout: `wattproof.ingest.mlperf_folder`).
 
     Each run becomes a recording ``{benchmark}-{run}`` of one session with the channels
@@ -150,6 +152,7 @@ def ingest(root: Path) -> Ingested:
 
     Args:
         root: Folder with runs.csv.
+        folder: The same folder if it was read already.
 
     Returns:
         The tables, with notes on everything odd in the files.
@@ -157,7 +160,7 @@ def ingest(root: Path) -> Ingested:
     Raises:
         WattproofError: A file is missing or unusable; one sentence that names it.
     """
-    folder = mlperf_folder.read(root)
+    folder = folder or mlperf_folder.read(root)
     system = folder.system
     return Ingested(
         samples=tables.conform([s for run in folder.runs for s in _samples(run)], "samples"),
@@ -182,9 +185,75 @@ def ingest(root: Path) -> Ingested:
     )
 
 
+def _scatter_findings(log: Log, folder: MlperfFolder) -> list[dict[str, Any]]:
+    """Findings: benchmarks whose registers agree in energy but not in single samples."""
+    rows = []
+    first, second = CHANNELS
+    for benchmark in dict.fromkeys(run.benchmark for run in folder.runs):
+        runs = [r for r in folder.runs if r.benchmark == benchmark and set(r.logs) >= {*CHANNELS}]
+        energies = [
+            [
+                rules.trapezoid_j(
+                    *run.logs[c].good(),
+                    run.start_ns,
+                    run.stop_ns,
+                    max_edge_ns=mlperf_published.MAX_EDGE_NS,
+                )
+                for c in CHANNELS
+            ]
+            for run in runs
+        ]
+        ratios = [
+            registers.sample_ratios(
+                run.logs[first].good(), run.logs[second].good(), run.start_ns, run.stop_ns
+            )
+            for run in runs
+        ]
+        found = registers.compare([(a, b) for a, b in energies], ratios)
+        if found is None or not found.scatters:
+            continue
+        rows.append(
+            finding(
+                log,
+                "samples_scatter",
+                f"{benchmark}: {second.upper()}/{first.upper()} energy is "
+                f"{found.energy_ratio:.3f} ± {found.energy_spread:.3f} over {found.runs} runs, "
+                f"while the ratio of single samples scatters by {found.sample_spread:.1%} "
+                f"(90 % of {found.pairs} pairs between {found.sample_low:.3f} and "
+                f"{found.sample_high:.3f}, the furthest at {found.sample_furthest:.3f}): "
+                "energies agree, single samples do not.",
+                "Compare the registers by energies of whole runs; take no efficiency from single "
+                "samples.",
+                severity="warning",
+                affected=found.pairs,
+                value=100 * found.sample_spread,
+                unit="%",
+            )
+        )
+    return rows
+
+
 def read(log: Log) -> Ingested:
-    """Read the set that a manifest names."""
-    return ingest(log.path)
+    """Read the set that a manifest names, and hold its published energies against its logs.
+
+    Raises:
+        WattproofError: The folder does not hold what it should; one sentence names the file.
+    """
+    folder = mlperf_folder.read(log.path)
+    rows = _scatter_findings(log, folder)
+    if (log.path / "published.csv").is_file():
+        rows = published.findings(log, published.compare(log.path, folder)) + rows
+    return replace(ingest(log.path, folder), findings=tables.conform(rows, "findings"))
+
+
+def published_rows(log: Log) -> list[dict[str, Any]]:
+    """Rows of table ``published``; none where the set has no published.csv."""
+    if not (log.path / "published.csv").is_file():
+        return []
+    found: list[dict[str, Any]] = tables.conform(
+        published.compare(log.path), "published"
+    ).to_pylist()
+    return found
 
 
 def sniff(path: Path, head: bytes) -> float:

@@ -16,10 +16,11 @@ import pandas as pd
 from wattproof import tables
 from wattproof.errors import WattproofError
 from wattproof.ingest import series as made
-from wattproof.ingest import text, timing
+from wattproof.ingest import spans, text, timing
 from wattproof.ingest.base import Ingested, Log
 from wattproof.ingest.series import Series, finding
-from wattproof.units import NS_PER_S, s_to_ns
+from wattproof.ingest.spans import Span
+from wattproof.units import s_to_ns
 
 SETTINGS: dict[str, Any] = {
     "type": "object",
@@ -49,10 +50,12 @@ def read(log: Log) -> Ingested:
         WattproofError: The file is missing, empty, or no log of PMT.
     """
     lines = text.read_text(log.path).splitlines()
-    names = lines[0].split()
+    names = lines[0].split() if lines else []
     if not names or names[0] != "timestamp" or len(names) < 2:
         raise WattproofError(f"{log.path} is no log of PMT: its first line names no 'timestamp'.")
-    rows, marks, broken = [], [], 0
+    rows: list[list[str]] = []
+    marks: list[tuple[float, str]] = []
+    broken = 0
     for line in lines[1:]:
         mark = _MARK.match(line)
         if mark:
@@ -69,7 +72,7 @@ def read(log: Log) -> Ingested:
     stamps = timing.parse(frame["timestamp"], str(log.path), time_format="epoch_s")
     keep = stamps.known
     t_ns = stamps.t_ns[keep]
-    findings = []
+    findings: list[dict[str, Any]] = []
     if broken:
         findings.append(
             finding(
@@ -101,13 +104,13 @@ def read(log: Log) -> Ingested:
                 identity={"column": name, "format": "PMT"},
             )
         )
-    marked = _windows(log, marks, int(t_ns.min()))
+    marked = spans.of_log(log, _spans(log, marks, int(t_ns.min())), findings)
     return Ingested(
         samples=made.samples(log, found),
         channels=made.channels(log, found),
         findings=tables.conform(findings, "findings"),
         instruments={source: {"tool": "PMT", "file": log.shown}},
-        **{name: tables.conform(rows_, name) for name, rows_ in marked.items()},
+        **marked,
     )
 
 
@@ -116,43 +119,17 @@ def made_name(column: str) -> str:
     return f"power_{re.sub(r'[^a-z0-9]+', '_', column.lower()).strip('_')}"
 
 
-def _windows(log: Log, marks: list[tuple[float, str]], first_ns: int) -> dict[str, list[Any]]:
-    """One run window for each "start" that an "end" follows."""
-    found: dict[str, list[Any]] = {"marks": [], "runs": [], "windows": []}
+def _spans(log: Log, marks: list[tuple[float, str]], first_ns: int) -> list[Span]:
+    """One run for each "start" that an "end" follows."""
+    found: list[Span] = []
     begun: float | None = None
-    number = 0
     for at_s, name in marks:
         if name == "start":
             begun = at_s
         elif name == "end" and begun is not None:
-            number += 1
             begin, end = (first_ns + s_to_ns(s) for s in (begun, at_s))
-            common = {"recording": log.recording, "session": 0, "run_id": f"kernel-{number}"}
-            found["marks"] += [
-                {**common, "kind": f"run_{edge}", "mono_ns": t, "wall_ns": t}
-                for edge, t in (("begin", begin), ("end", end))
-            ]
-            found["runs"].append(
-                {
-                    **common,
-                    "setting": "single",
-                    "status": "ok",
-                    "reason": "",
-                    "duration_s": (end - begin) / NS_PER_S,
-                }
-            )
-            found["windows"].append(
-                {
-                    **common,
-                    "window_id": f"{log.recording}/{log.settings['source']}/kernel-{number}",
-                    "level": "run",
-                    "kind": "run",
-                    "setting": "single",
-                    "slot": log.settings["gpu"],
-                    "start_ns": begin,
-                    "end_ns": end,
-                }
-            )
+            run_id = f"{log.settings['source']}-kernel-{len(found) + 1}"
+            found.append(Span(run_id, begin, end, slot=log.settings["gpu"]))
             begun = None
     return found
 

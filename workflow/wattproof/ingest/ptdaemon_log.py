@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from wattproof import tables
 from wattproof.errors import WattproofError
 from wattproof.ingest import series as made
-from wattproof.ingest import text, timing
+from wattproof.ingest import spans, text, timing
 from wattproof.ingest.base import Ingested, Log
 from wattproof.ingest.cells import REASONS
 from wattproof.ingest.series import Series, finding
+from wattproof.ingest.spans import Span
+from wattproof.units import NS_PER_S
 
 SETTINGS: dict[str, Any] = {
     "type": "object",
@@ -38,6 +40,8 @@ SETTINGS: dict[str, Any] = {
 
 FORMAT = "%m-%d-%Y %H:%M:%S.%f"
 NOT_MEASURED = -1.0
+NO_MARK = ("notset", "none", "-")
+"""Marks by which a log says that nobody set one."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Spl:
         marks: The daemon's mark of each line.
         watts: Values by channel number (0 = total), NaN where there is none, each shape (n,).
         status: Why a value is missing, by channel number.
-        broken: Lines that could not be read, with their number.
+        broken: Numbers of the lines that are none of PTDaemon's; they cannot be placed.
+        cut: Numbers of the lines that were cut off: their stamps count, as failed readings.
     """
 
     stamps: pd.Series
@@ -57,6 +62,7 @@ class Spl:
     watts: dict[int, NDArray[np.float64]]
     status: dict[int, NDArray[np.object_]]
     broken: tuple[int, ...]
+    cut: tuple[int, ...] = ()
 
 
 def _number(word: str) -> tuple[float, str]:
@@ -71,25 +77,43 @@ def _number(word: str) -> tuple[float, str]:
     return value, "ok"
 
 
-def _line(words: list[str]) -> tuple[str, str, dict[int, tuple[float, str]]] | None:
-    """Stamp, mark and watts by channel of one line; None if it is broken."""
-    if len(words) < 4 or words[0] != "Time":
+@dataclass(frozen=True)
+class _Line:
+    number: int
+    stamp: str
+    mark: str
+    watts: dict[int, tuple[float, str]]
+    words: int
+    last: int | None
+    """Channel whose watts end the line: cut off, unless that is how all lines end."""
+
+
+def _line(number: int, words: list[str]) -> _Line | None:
+    """Stamp, mark and watts by channel of one line; None if it has no stamp."""
+    if len(words) < 2 or words[0] != "Time":
         return None
     found: dict[int, tuple[float, str]] = {}
-    mark, channel, i = "", 0, 0
+    mark, channel, last, i = "", 0, None, 0
     while i < len(words):
         word = words[i]
         if word.startswith("Ch") and word[2:].isdecimal():
             channel, i = int(word[2:]), i + 1
             continue
         if i + 1 >= len(words):
-            return None  # cut off behind a name
+            break  # cut off behind a name
         if word == "Watts":
             found[channel] = _number(words[i + 1])
+            last = channel if i + 2 == len(words) else None
         elif word == "Mark":
             mark = words[i + 1]
         i += 2
-    return (words[1], mark, found) if 0 in found else None
+    return _Line(number, words[1], mark, found, len(words), last)
+
+
+def _cut_off(lines: list[_Line]) -> set[int]:
+    """Numbers of the lines that are shorter than the file's others."""
+    whole = int(np.median([line.words for line in lines]))
+    return {line.number for line in lines if line.words < whole}
 
 
 def parse(path: Path) -> Spl:
@@ -98,34 +122,61 @@ def parse(path: Path) -> Spl:
     Raises:
         WattproofError: It is missing, empty, binary, or no log of PTDaemon.
     """
-    rows, broken = [], []
-    for number, line in enumerate(text.read_text(path).splitlines(), start=1):
-        if not line.strip():
+    lines: list[_Line] = []
+    broken = []
+    for number, content in enumerate(text.read_text(path).splitlines(), start=1):
+        if not content.strip():
             continue
-        found = _line([word.strip() for word in line.split(",")])
+        found = _line(number, [word.strip() for word in content.split(",")])
         if found is None:
             broken.append(number)
         else:
-            rows.append(found)
-    if not rows:
+            lines.append(found)
+    if not any(line.watts for line in lines):
         raise WattproofError(
             f"{path} is no log of PTDaemon: no line of it begins with 'Time,' and holds Watts."
         )
-    numbers = sorted({channel for _, _, watts in rows for channel in watts})
-    nothing = (float("nan"), "missing")
+    cut = _cut_off(lines)
+    for line in lines:
+        # Of "Watts,644.5" at the end of a line that was cut off, digits may be missing.
+        if line.number in cut and line.last is not None:
+            line.watts[line.last] = (float("nan"), "truncated")
+    numbers = sorted({channel for line in lines for channel in line.watts} | {0})
+    nothing = {False: (float("nan"), "missing"), True: (float("nan"), "truncated")}
+    cells = {c: [line.watts.get(c, nothing[line.number in cut]) for line in lines] for c in numbers}
     return Spl(
-        pd.Series([stamp for stamp, _, _ in rows]),
-        pd.Series([mark for _, mark, _ in rows]),
-        {c: np.array([w.get(c, nothing)[0] for _, _, w in rows]) for c in numbers},
-        {c: np.array([w.get(c, nothing)[1] for _, _, w in rows], dtype=object) for c in numbers},
+        pd.Series([line.stamp for line in lines]),
+        pd.Series([line.mark for line in lines]),
+        {c: np.array([value for value, _ in pairs]) for c, pairs in cells.items()},
+        {c: np.array([why for _, why in pairs], dtype=object) for c, pairs in cells.items()},
         tuple(broken),
+        tuple(sorted(cut)),
     )
 
 
 def power_series(
-    log: Log, spl: Spl, t_ns: NDArray[np.int64], keep: NDArray[np.bool_], source: str, channel: str
+    log: Log,
+    spl: Spl,
+    t_ns: NDArray[np.int64],
+    keep: NDArray[np.bool_],
+    source: str,
+    channel: str,
+    *,
+    averaging_s: float | None = None,
+    identity: dict[str, Any] | None = None,
 ) -> list[Series]:
-    """Channels of a log: the total, and each channel of a multi-channel meter."""
+    """Channels of a log: the total, and each channel of a multi-channel meter.
+
+    Args:
+        log: The log.
+        spl: What stands in it.
+        t_ns: Its stamps, nanoseconds since the epoch.
+        keep: Lines that count.
+        source: Name of the instrument.
+        channel: Name of the total; channel 2 of the meter becomes ``{channel}.ch2``.
+        averaging_s: Period that the daemon was asked for: it logs the meter's mean over it.
+        identity: What else is known of the meter.
+    """
     found = []
     for number, watts in spl.watts.items():
         if number and not np.isfinite(watts[keep]).any():
@@ -140,29 +191,79 @@ def power_series(
                 value=watts[keep],
                 status=spl.status[number][keep],
                 device="node",
-                identity={"format": "SPEC PTDaemon", "model": log.settings.get("model", "")},
+                averaging_s=averaging_s,
+                identity={
+                    "format": "SPEC PTDaemon",
+                    "model": log.settings.get("model", ""),
+                    **(identity or {}),
+                },
             )
         )
     return found
 
 
-def broken_lines(log: Log, spl: Spl) -> list[dict[str, Any]]:
-    """The finding of lines that could not be read."""
-    if not spl.broken:
-        return []
+def broken_lines(log: Log, spl: Spl, known: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """Findings of lines that could not be read, and of lines that were cut off.
+
+    Args:
+        log: The log.
+        spl: What stands in it.
+        known: Which of its stamps could be read, shape (n,).
+    """
     total = len(spl.stamps) + len(spl.broken)
-    return [
-        finding(
-            log,
-            "broken_lines",
-            f"{len(spl.broken)} of {total} lines could not be read (the first is line "
-            f"{spl.broken[0]}) and were left out.",
-            "Look at them; a log that was cut off loses its last line.",
-            severity="warning",
-            affected=len(spl.broken),
-            of=total,
+    found = []
+    lost = len(spl.broken) + int((~known).sum())
+    if lost:
+        found.append(
+            finding(
+                log,
+                "broken_lines",
+                f"{lost} of {total} lines have no stamp that can be read, so their readings cannot "
+                "be placed and were left out.",
+                "Look at them; a log that was cut off loses its last line.",
+                severity="warning",
+                affected=lost,
+                of=total,
+            )
         )
-    ]
+    if spl.cut:
+        found.append(
+            finding(
+                log,
+                "truncated_lines",
+                f"{len(spl.cut)} of {total} lines are shorter than the others (the first is line "
+                f"{spl.cut[0]}); what is missing of them counts as failed readings.",
+                "None, if it is the last line of a log that was stopped; else look at the disk.",
+                affected=len(spl.cut),
+                of=total,
+            )
+        )
+    return found
+
+
+def _spans(
+    spl: Spl, t_ns: NDArray[np.int64], keep: NDArray[np.bool_], period_s: float | None
+) -> list[Span]:
+    """A run for each stretch of lines with one mark; ``notset`` is none."""
+    rows = np.flatnonzero(keep)
+    marks = spl.marks.to_numpy(dtype=object)[rows]
+    if not len(rows):
+        return []
+    breaks = np.flatnonzero(np.concatenate(([True], marks[1:] != marks[:-1])))
+    ends = np.append(breaks[1:], len(rows))
+    found: list[Span] = []
+    taken: dict[str, int] = {}
+    for begin, end in zip(breaks, ends, strict=True):
+        mark = str(marks[begin])
+        stamps = t_ns[rows[begin:end]]
+        if not mark or mark.lower() in NO_MARK or stamps.max() <= stamps.min():
+            continue
+        taken[mark] = taken.get(mark, 0) + 1
+        name = mark if taken[mark] == 1 else f"{mark}-{taken[mark]}"
+        # The first line holds the mean of the period before its stamp.
+        begin_ns = int(stamps.min()) - round((period_s or 0.0) * NS_PER_S)
+        found.append(Span(name, begin_ns, int(stamps.max())))
+    return found
 
 
 def read(log: Log) -> Ingested:
@@ -183,18 +284,26 @@ def read(log: Log) -> Ingested:
             raise WattproofError(
                 f"{log.path} has no line with the mark '{settings['mark']}'; it has {known}."
             )
-    findings = broken_lines(log, spl)
+    findings = broken_lines(log, spl, stamps.known)
     for flag, sentence in stamps.inferred.items():
         findings.append(
             finding(log, flag, f"{log.shown}: {sentence}.", "Say time_zone in the manifest.")
         )
-    found = power_series(log, spl, stamps.t_ns, keep, settings["source"], settings["channel"])
+    period_s = settings["period_s"]
+    found = power_series(
+        log,
+        spl,
+        stamps.t_ns,
+        keep,
+        settings["source"],
+        settings["channel"],
+        averaging_s=period_s,
+    )
+    marked = spans.of_log(log, _spans(spl, stamps.t_ns, keep, period_s), findings)
     return Ingested(
         samples=made.samples(log, found),
         channels=made.channels(log, found),
-        marks=tables.conform([], "marks"),
-        runs=tables.conform([], "runs"),
-        windows=tables.conform([], "windows"),
+        **marked,
         findings=tables.conform(findings, "findings"),
         instruments={settings["source"]: {"model": settings["model"], "file": log.shown}},
     )

@@ -1,174 +1,217 @@
-"""Published energies of MLPerf Training against the same figures recomputed from the raw logs."""
+"""Published figures against what the logs give: table ``published``, and the findings from it."""
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from wattproof import tables
 from wattproof.errors import WattproofError
-from wattproof.ingest import mlperf_folder, rules
-from wattproof.ingest.mlperf_folder import CHANNELS, MlperfRun
+from wattproof.ingest import rules
+from wattproof.ingest.base import Ingested, Log
+from wattproof.ingest.mlperf_published import MAX_EDGE_NS, compare, read_published_j
+from wattproof.ingest.series import finding
 
-DATASET = "mlperf_training"
-MAX_EDGE_NS = 5_000_000_000
-"""A log may begin so late or end so early; its nearest reading stands for the rest."""
+__all__ = ["check", "compare", "findings", "read_published_j"]
 
-_DROPPED = {"unet3d": 4}
-"""Runs left out at each end where it is not one (mlcommons/logging, ``result_summarizer.py``)."""
+TOLERANCE = 1e-4
+"""A published energy is reproduced if it comes out this well (relative)."""
 
-_J_PER_KJ = 1_000.0
-
-
-def read_published_j(path: Path) -> dict[tuple[str, str], float]:
-    """Read the published energies.
-
-    Args:
-        path: ``published.csv``: the results table as exported by MLCommons, one row a figure;
-            energies are the rows in kJ, the register is part of the system's name.
-
-    Returns:
-        Joules by benchmark and register (ac, dc).
-
-    Raises:
-        WattproofError: The file is missing or not the export, or names a figure twice.
-    """
-    found: dict[tuple[str, str], float] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            rows = list(csv.DictReader(handle))
-    except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise WattproofError(f"{path} cannot be read ({error}); restore the file.") from error
-    for number, row in enumerate(rows, start=2):
-        try:
-            units, system, benchmark = row["Units"], row["System Name"], row["Model MLC"]
-            text = row["Avg. Result at System Name"]
-        except KeyError as error:
-            raise WattproofError(
-                f"{path} lacks the column {error}; restore the file that MLCommons exports."
-            ) from error
-        if units != "kJ":
-            continue
-        channel = next((c for c in CHANNELS if f"-{c}-" in f"-{system.lower()}-"), None)
-        if channel is None:
-            raise WattproofError(
-                f"{path}, line {number}: the system '{system}' names neither AC nor DC, so its "
-                "energy cannot be compared; correct or remove the row."
-            )
-        if (benchmark, channel) in found:
-            raise WattproofError(
-                f"{path}, line {number}: a second {channel.upper()} energy of '{benchmark}'; "
-                "keep one."
-            )
-        try:
-            found[benchmark, channel] = float(text.replace(",", "")) * _J_PER_KJ
-        except ValueError as error:
-            raise WattproofError(
-                f"{path}, line {number}: '{text}' is not a number of kJ; correct it."
-            ) from error
-    return found
+IDLE_SHARE = 0.01
+"""Official figures that differ by more from the integral of the run hold something else as well."""
 
 
-def _energies_j(runs: list[MlperfRun], channel: str) -> list[float]:
-    energies = []
-    for run in runs:
-        log = run.logs[channel]
-        times, power = log.good()
-        try:
-            energy = rules.mlperf_training_energy_j(
-                times,
-                power,
-                run.start_ns,
-                run.stop_ns,
-                log_start_ns=log.start_ns,
-                conversion_efficiency=log.conversion_efficiency,
-            )
-        except WattproofError as error:
-            raise WattproofError(f"{log.path}: {error}") from error
-        energies.append(energy)
-    return energies
+def _value(row: dict[str, Any], name: str) -> float | None:
+    value = row.get(name)
+    return None if value is None or pd.isna(value) else float(value)
 
 
-def _integrated_j(runs: list[MlperfRun], channel: str) -> float | None:
-    """Mean over the runs of the trapezoid in the run window, scaled; None if one is unknown."""
-    total = 0.0
-    for run in runs:
-        log = run.logs[channel]
-        energy = rules.trapezoid_j(*log.good(), run.start_ns, run.stop_ns, max_edge_ns=MAX_EDGE_NS)
-        if energy is None:
-            return None
-        total += energy * log.conversion_efficiency * run.scaling_factor
-    return total / len(runs)
+def _reproduced(log: Log, row: dict[str, Any], tolerance: float) -> list[dict[str, Any]]:
+    """Finding: whether a published figure comes out of the logs."""
+    unit = "W" if _value(row, "published_w") is not None else "J"
+    key = unit.lower()
+    figure, ours = _value(row, f"published_{key}"), _value(row, f"recomputed_{key}")
+    if figure is None or ours is None or not ours:
+        return []
+    scale, shown = (1.0, "W") if unit == "W" else (1e-3, "kJ")
+    if unit == "J" and abs(figure) < 1.0:
+        scale, shown = 1e6, "µJ"
+    off = (figure - ours) / figure
+    same = abs(off) <= tolerance
+    what = f"{row['benchmark']}, {row['channel']}"
+    if same:
+        evidence = (
+            f"{what}: the rule {row['rule']} gives {scale * ours:.3f} {shown}, published are "
+            f"{scale * figure:.3f} {shown} ({off:+.4%})."
+        )
+        remedy = "None."
+    else:
+        evidence = (
+            f"{what}: published are {scale * figure:.3f} {shown}, the rule {row['rule']} gives "
+            f"{scale * ours:.3f} {shown}: a factor of {figure / ours:.4f} that no file explains."
+        )
+        remedy = "Ask the submitter for the factor or the log that the figure was made from."
+    return [
+        finding(
+            log,
+            "published_reproduced" if same else "published_not_reproduced",
+            evidence,
+            remedy,
+            severity="note" if same else "error",
+            channel=row["channel"],
+            value=100 * off,
+            unit="%",
+            affected=int(row["runs"]),
+        )
+    ]
 
 
-def compare(root: Path) -> pd.DataFrame:
-    """Recompute the published energies of a set by the official rule.
+def _idle(log: Log, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Finding: whether the official rule averages something else than the run in."""
+    ours, integrated = _value(row, "recomputed_j"), _value(row, "integrated_j")
+    if not ours or integrated is None or abs(integrated / ours - 1) <= IDLE_SHARE:
+        return []
+    more = integrated / ours - 1
+    direction = "more" if more > 0 else "less"
+    why = "idle time" if more > 0 else "time of higher power"
+    return [
+        finding(
+            log,
+            "idle_in_published_figure",
+            f"{row['benchmark']}, {row['channel']}: integrated inside the run windows the energy "
+            f"is {integrated / 1e3:.1f} kJ, {abs(more):.1%} {direction} than by the official rule "
+            f"({ours / 1e3:.1f} kJ), whose mean power is that of the whole log and so contains "
+            f"{why} before and after the run.",
+            "Compare runs by the energy inside their windows (integrated_j), not by the figure.",
+            severity="warning",
+            principle="holistic",
+            channel=row["channel"],
+            value=100 * more,
+            unit="%",
+            affected=int(row["runs"]),
+        )
+    ]
 
-    The integral inside the run windows uses the same runs and the same factor; it differs from
-    the rule because the rule's mean power holds the idle time at both ends of the log.
+
+def findings(
+    log: Log, compared: pd.DataFrame, tolerance: float = TOLERANCE
+) -> list[dict[str, Any]]:
+    """Rows of table ``findings`` that follow from table ``published``.
 
     Args:
-        root: Folder with runs.csv and published.csv.
+        log: Where the figures are from.
+        compared: Table ``published``.
+        tolerance: Largest relative difference of a figure that is reproduced.
+    """
+    rows: list[dict[str, Any]] = []
+    for keys in compared.to_dict("records"):
+        row = {str(key): value for key, value in keys.items()}
+        rows += _reproduced(log, row, tolerance) + _idle(log, row)
+    rows += [
+        finding(
+            log,
+            "published_not_checked",
+            reason,
+            "Give the whole set of runs, or leave the figure out.",
+            severity="warning",
+        )
+        for reason in compared.attrs.get("refused", ())
+    ]
+    return rows
 
-    Returns:
-        Table ``published``, one row a benchmark and register. `runs` are the runs that remain
-        after the fastest and the slowest are dropped. What could not be computed is null, and the
-        list ``attrs["refused"]`` of the frame says why.
+
+def _window(data: Ingested, run_id: str | None, where: str) -> dict[str, Any]:
+    """The run window that a figure is of."""
+    rows = [w for w in data.windows.to_pylist() if w["level"] in ("run", "load")]
+    found = [w for w in rows if run_id is None or w["run_id"] == run_id]
+    if len(found) != 1:
+        known = ", ".join(sorted({w["run_id"] for w in rows})) or "none"
+        what = f"{len(found)} windows of the run '{run_id}'" if run_id else f"{len(found)} runs"
+        raise WattproofError(
+            f"{where}: there are {what}, so it is not clear what the figure is of; give one of the "
+            f"runs as run_id ({known})."
+        )
+    return found[0]
+
+
+def _series(
+    data: Ingested, figure: dict[str, Any], where: str
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """Kind, stamps and good values of a figure's channel, by the log's own stamps."""
+    channels = data.channels.to_pylist()
+    found = [c for c in channels if c["channel"] == figure["channel"]]
+    if len(found) != 1:
+        known = ", ".join(sorted({c["channel"] for c in channels})) or "none"
+        raise WattproofError(
+            f"{where}: {len(found)} logs of the set have the channel '{figure['channel']}'; "
+            f"name one that only one has ({known})."
+        )
+    frame = data.samples.to_pandas()
+    mine = frame[(frame["source"] == found[0]["source"]) & (frame["channel"] == figure["channel"])]
+    mine = mine[mine["value"].notna()]
+    t_ns = mine["end_ns"].to_numpy(np.int64)
+    return found[0]["kind"], t_ns, mine["value"].to_numpy(np.float64)
+
+
+def check(
+    data: Ingested, figures: tuple[dict[str, Any], ...], name: str, file: str
+) -> list[dict[str, Any]]:
+    """Rows of table ``published`` of the figures that a manifest gives.
+
+    ``mean_power`` (``mlperf_inference``) is the plain mean of the readings between begin and end,
+    as MLPerf Inference takes it; ``energy`` the integral between them, or the difference of a
+    counter. Stamps are taken as the log has them: a rule of that kind knows nothing of clocks.
+
+    Args:
+        data: The set's tables.
+        figures: Key ``published`` of the set.
+        name: The set's name.
+        file: The manifest, for messages.
 
     Raises:
-        WattproofError: A file is missing or unusable.
+        WattproofError: A figure names no run, channel or value; one sentence.
     """
-    folder = mlperf_folder.read(root)
-    published = read_published_j(root / "published.csv")
     rows = []
-    refused = []
-    for benchmark in dict.fromkeys(run.benchmark for run in folder.runs):
-        all_runs = [run for run in folder.runs if run.benchmark == benchmark]
-        good = [run for run in all_runs if run.succeeded]
-        failed = len(all_runs) - len(good)
-        dropped = _DROPPED.get(benchmark, 1)
-        for channel in (c for c in CHANNELS if c in all_runs[0].logs):
-            recomputed = integrated = None
-            used: list[MlperfRun] = []
-            times = [run.time_to_train_s for run in good]
-            try:
-                kept = rules.mlperf_training_selection(times, failed=failed, dropped=dropped)
-                recomputed = rules.mlperf_training_result(
-                    _energies_j(good, channel),
-                    times,
-                    good[0].scaling_factor,
-                    failed=failed,
-                    dropped=dropped,
-                )
-                used = [good[i] for i in kept]
-                integrated = _integrated_j(used, channel)
-                if integrated is None:
-                    refused.append(
-                        f"{benchmark} {channel.upper()}: a log covers too little of its run window "
-                        "to integrate it."
-                    )
-            except WattproofError as error:
-                refused.append(f"{benchmark} {channel.upper()}: {error}")
-            figure = published.get((benchmark, channel))
-            if figure is None:
-                refused.append(f"{benchmark} {channel.upper()}: no published energy to compare.")
-            rows.append(
-                {
-                    "dataset": DATASET,
-                    "benchmark": benchmark,
-                    "channel": f"node.{channel}",
-                    "runs": len(used),
-                    "rule": rules.MLPERF_TRAINING,
-                    "published_j": figure,
-                    "recomputed_j": recomputed,
-                    "integrated_j": integrated,
-                    "relative_difference": None
-                    if figure is None or recomputed is None
-                    else (figure - recomputed) / figure,
-                }
+    for number, figure in enumerate(figures):
+        where = f"{file}: sets.{name}.published[{number}]"
+        window = _window(data, figure["run_id"], where)
+        kind, t_ns, value = _series(data, figure, where)
+        begin, end = window["start_ns"], window["end_ns"]
+        mean_w = energy_j = None
+        energy = figure["rule"] == "energy"
+        if figure.get("energy_j" if energy else "mean_w") is None:
+            raise WattproofError(
+                f"{where} has the rule '{figure['rule']}', so it needs "
+                f"{'energy_j' if energy else 'mean_w'}."
             )
-    frame: pd.DataFrame = tables.conform(rows, "published").to_pandas()
-    frame.attrs["refused"] = refused
-    return frame
+        if kind == "power":
+            energy_j = rules.trapezoid_j(t_ns, value, begin, end, max_edge_ns=MAX_EDGE_NS)
+            if not energy:
+                mean_w, _ = rules.mlperf_inference_mean_w(t_ns, value, begin, end)
+        elif kind == "energy" and energy and len(t_ns):
+            if t_ns[0] <= begin and t_ns[-1] >= end:
+                edges = np.interp([0, end - begin], (t_ns - begin).astype(np.float64), value)
+                energy_j = float(edges[1] - edges[0])
+        else:
+            raise WattproofError(
+                f"{where}: the channel '{figure['channel']}' is of kind {kind}, from which the "
+                f"rule '{figure['rule']}' makes no figure."
+            )
+        published, ours = (figure["energy_j"], energy_j) if energy else (figure["mean_w"], mean_w)
+        rows.append(
+            {
+                "dataset": name,
+                "benchmark": window["run_id"],
+                "channel": figure["channel"],
+                "runs": 1,
+                "rule": figure["rule"],
+                "published_j": published if energy else None,
+                "recomputed_j": energy_j if energy else None,
+                "integrated_j": energy_j,
+                "relative_difference": None if ours is None else (published - ours) / published,
+                "published_w": None if energy else published,
+                "recomputed_w": mean_w,
+            }
+        )
+    return rows

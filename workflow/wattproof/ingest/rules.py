@@ -218,9 +218,10 @@ def mlperf_inference_mean_w(
 ) -> tuple[float, int]:
     """Mean power by the official rule of MLPerf Inference: plain mean of the readings in between.
 
-    Readings count whose stamp lies strictly between power_begin and power_end, each with the same
-    weight whatever its distance from the next, and without correction of the meter's clock
-    (mlcommons/inference, ``submission_checker.py``, function ``get_power_metric``).
+    Readings above 0 W count whose stamp lies strictly between power_begin and power_end, each with
+    the same weight whatever its distance from the next, and without correction of the meter's
+    clock (mlcommons/inference, ``submission_checker``, function ``get_power_metric``; both logs'
+    local times are compared as they stand there, so the rule works in one time zone only).
 
     Args:
         t_ns: Stamps of the good readings by the meter's machine, on the loadgen log's time zone.
@@ -235,7 +236,7 @@ def mlperf_inference_mean_w(
         WattproofError: No reading lies in between.
     """
     times, power = _series(t_ns, power_w)
-    inside = power[(times > begin_ns) & (times < end_ns)]
+    inside = power[(times > begin_ns) & (times < end_ns) & (power > 0)]
     if not inside.size:
         raise WattproofError("No reading lies between power_begin and power_end.")
     return float(inside.mean()), int(inside.size)

@@ -137,6 +137,12 @@ def _day_order(parts: pd.DataFrame, where: str) -> tuple[str, dict[str, str]]:
     )
 
 
+def _in_ns(naive: pd.Series) -> pd.Series:
+    """Dates in nanoseconds; those of years that these cannot hold are no stamps."""
+    held = naive.between(pd.Timestamp.min.ceil("s"), pd.Timestamp.max.floor("s"))
+    return naive.where(held).astype("datetime64[ns]")
+
+
 def _from_dates(text: pd.Series, zone: str | None, day_first: bool | None, where: str) -> Stamps:
     found = text.astype("str").str.strip().str.extract(f"^{_DATE.pattern}$")
     read = found["a"].notna().to_numpy(dtype=bool)
@@ -156,7 +162,7 @@ def _from_dates(text: pd.Series, zone: str | None, day_first: bool | None, where
     clock = found["time"].fillna("00:00:00").str.replace(",", ".", regex=False)
     iso = y + "-" + m.str.zfill(2) + "-" + d.str.zfill(2) + " " + clock
     half = found["half"].str.lower()
-    naive = pd.to_datetime(iso, format="mixed", errors="coerce").astype("datetime64[ns]")
+    naive = _in_ns(pd.to_datetime(iso, format="mixed", errors="coerce"))
     if half.notna().any():
         hour = naive.dt.hour
         move = np.where(
@@ -259,11 +265,11 @@ def parse(
                 "correct time_format."
             )
         if "%z" in time_format:
-            t = naive.dt.tz_convert(None).astype("datetime64[ns]")
+            t = _in_ns(naive.dt.tz_convert(None))
             t_ns = np.where(t.isna(), UNKNOWN, t.astype("int64"))
             return Stamps(t_ns, time_format, "in each stamp")
         nothing = pd.Series([None] * len(naive), index=naive.index, dtype=object)
-        t_ns, folded = _to_epoch(naive.astype("datetime64[ns]"), nothing, time_zone, where)
+        t_ns, folded = _to_epoch(_in_ns(naive), nothing, time_zone, where)
         inferred = {}
         if time_zone is None:
             inferred["inferred_time_zone"] = "stamps state no time zone and are read as UTC"

@@ -309,6 +309,21 @@ FLAGS: dict[str, Flag] = {
         "A published figure could not be checked.", "Give the log that it was made from.", NOTE
     ),
     "unnamed_runs": Flag("Rows do not say which run they are of.", "Give run ids.", NOTE),
+    "totals_so_far": Flag(
+        "Rows of one run are totals so far, not parts of it.", "Never add them up.", NOTE
+    ),
+    "energy_missing": Flag("Rows lack an energy.", "Leave them out of sums.", WARNING),
+    "negative_energy": Flag(
+        "Rows hold a negative energy: a counter was reset or wrapped.",
+        "Leave these runs out, or measure again.",
+        ERROR,
+    ),
+    "mixed_tracking_modes": Flag(
+        "Some rows are of one process and some of the whole node.",
+        "Compare rows of one mode only.",
+        WARNING,
+        HOLISTIC,
+    ),
 }
 """Every flag of windows, recordings and sets by its name."""
 

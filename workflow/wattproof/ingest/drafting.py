@@ -1,0 +1,94 @@
+"""Draft a manifest of some logs: what was recognised, and what only the user can say."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wattproof import ingest
+from wattproof.errors import WattproofError
+from wattproof.ingest import text
+
+LEAST = 0.1
+"""Formats that a file is less likely to have are not proposed."""
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).strip().split("\n")[0]
+
+
+def _entry(path: Path, number: int) -> list[str]:
+    found = ingest.sniff(path)
+    form, score = found[0] if found else ("delimited", 0.0)
+    shown = os.path.relpath(path)
+    lines = [f"      - format: {form}"]
+    others = ", ".join(name for name, s in found[1:4] if s >= LEAST)
+    if score < LEAST:
+        lines[0] += "   # not recognised: describe its columns below"
+    elif score < 0.9:
+        lines[0] += f"   # not certain{f'; or {others}' if others else ''}"
+    lines.append(f"        path: {_yaml(shown)}")
+    clock = "node" if number == 0 else f"clock-{number + 1}"
+    lines.append(f"        clock: {clock}   # logs by the same machine's clock share this name")
+    for key, value in ingest.reader(form).draft(path).items():
+        if isinstance(value, list):
+            lines.append(f"        {key}:   # say what each column is; remove what is not needed")
+            lines += [f"          - {_yaml(item)}" for item in value]
+        else:
+            hint = "   # fill in if you know it" if value is None else ""
+            lines.append(f"        {key}: {_yaml(value)}{hint}")
+    return lines
+
+
+def draft(files: Sequence[Path]) -> str:
+    """Return the text of a manifest of these files.
+
+    Args:
+        files: Logs, or folders of a known format.
+
+    Raises:
+        WattproofError: A file is missing, empty, or nothing that could be a log.
+    """
+    if not files:
+        raise WattproofError("Name the logs that the manifest shall be of.")
+    entries: list[str] = []
+    for number, path in enumerate(files):
+        if not path.exists():
+            raise WattproofError(f"{path} does not exist; correct its path.")
+        if path.is_file():
+            head = text.head(path)
+            if not head.strip():
+                raise WattproofError(f"{path} is empty; leave it out.")
+            if text.is_binary(head) and not ingest.sniff(path):
+                raise WattproofError(
+                    f"{path} is a binary file of no known format; export it as text."
+                )
+        elif not ingest.sniff(path):
+            raise WattproofError(
+                f"{path} is a folder of no known format; name the logs in it one by one."
+            )
+        entries += _entry(path, number)
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", files[0].resolve().stem).strip("-.") or "audit"
+    return "\n".join(
+        [
+            "# Drafted by 'wattproof audit --init'. Check every line; then: wattproof audit THIS-FILE",
+            "# Paths are relative to this file. Whatever a log does not say and is not said here is",
+            "# inferred where that is possible, and reported.",
+            f"audit: {name}          # outputs go to results/{name}/",
+            "origin:                # who recorded this, and how",
+            "licence:",
+            "sets:",
+            "  one:                 # one set = one recording; logs of several belong into several sets",
+            "    logs:",
+            *entries,
+            "    # reference: {source: …, channel: node.ac}   # what is taken as truth",
+            "    # windows:                                    # runs, where no log marks them",
+            '    #   - {run_id: a, start: "2024-05-01T10:00:00Z", end: "2024-05-01T10:10:00Z"}',
+            "",
+        ]
+    )
