@@ -116,7 +116,7 @@ def test_stalled_call_returns_the_last_low_power_state(bench):
 
 def test_stalls_come_in_periods_at_the_configured_share(bench):
     b = bench()
-    node = smi.Node(str(b.node))
+    node = smi.Node.load(str(b.node))
     hold_ns = round(node.smi["hold_s"] * SECOND)
     bad = []
     for period in range(3000):
@@ -127,14 +127,14 @@ def test_stalls_come_in_periods_at_the_configured_share(bench):
         bad.append(stalls[0] > 0)
     # 3000 draws: standard error 0.9 points.
     assert np.mean(bad) == pytest.approx(0.39, abs=0.03)
-    assert smi.Node(str(b.node)).stall_s(123456789) == node.stall_s(123456789)
+    assert smi.Node.load(str(b.node)).stall_s(123456789) == node.stall_s(123456789)
 
 
 def test_tool_flips_while_the_board_does_not(bench):
     """Figure 1 of the paper: constant true power, yet the tool shows two states."""
     b = bench(smi={"hold_s": 0.5, "stall_probability": 0.5, "stall_s": [0.1, 0.15]})
     b.at(time.monotonic_ns() - 100 * SECOND, 0, 1.0, 1.0)
-    node, shown = smi.Node(str(b.node)), set()
+    node, shown = smi.Node.load(str(b.node)), set()
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and len(shown) < 2:
         (row,) = node.query([0])
@@ -164,7 +164,7 @@ def test_tool_and_driver_read_the_same_sensor(tmp_path_factory, rows, at_ms):
     spec.activity_path.write_bytes(b"".join(logtail.RECORD.pack(*r) for r in records))
     trace = PowerTrace(spec.parameters, spec.t0_ns)
     trace.extend(ActivityReader(spec.activity_path).poll())
-    node, now = smi.Node(str(folder / "n")), spec.t0_ns + at_ms * 10**6 + 17
+    node, now = smi.Node.load(str(folder / "n")), spec.t0_ns + at_ms * 10**6 + 17
     for slot in (0, 1):
         sensor = GpuSensor(spec, slot)
         row = node._row(slot, node._present(slot, now))
@@ -185,7 +185,7 @@ def test_log_is_searched_beyond_one_block(bench):
     rows = [(now - (300 - i // 10) * SECOND, 0, 2, 1.0, 1.0, 0, 0) for i in range(count)]
     with b.spec.activity_path.open("ab") as log:
         log.write(events(rows).tobytes())
-    (row,) = smi.Node(str(b.node)).query([0])
+    (row,) = smi.Node.load(str(b.node)).query([0])
     low_w = 15 + 105 * 0.65 * (12 * 0.002 / (1 + 11 * 0.002))
     assert float(row["power.draw"][0]) == pytest.approx(low_w, abs=0.006)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 
 from wattproof.plan import PlanRow
 from wattproof.sources.base import Description, Pacing, Status
+from wattproof.sources.endpoints import Endpoints
 from wattproof.virtual.model import PowerTrace
 from wattproof.virtual.node import NodeSpec
+from wattproof.virtual.nvml import VirtualNvml
 from wattproof.virtual.presets import Parameters
 
 Instants = NDArray[np.int64]
@@ -69,6 +72,11 @@ class Scene:
     end_ns: int
     wall_offset_ns: int
     seed: tuple[int, ...]
+
+    def endpoints(self, powercap_root: Path = Path("powercap")) -> Endpoints:
+        """Return what stands where the drivers stand: a driver whose clock stands still."""
+        nvml = VirtualNvml(self.spec, lambda: self.start_ns, self.trace)
+        return Endpoints(nvml, None, powercap_root, "virtual node", simulated=True)
 
     def rng(self, what: str) -> np.random.Generator:
         """Return random numbers of their own for each purpose."""

@@ -173,7 +173,9 @@ def _late(samples: pa.Table, period_s: float) -> int | None:
     if not kept.num_rows or not period_s:
         return None
     scheduled, start = kept["scheduled_ns"].to_numpy(), kept["start_ns"].to_numpy()
-    # Rows of one read stand together; the first of them was asked for first.
+    # The first row of a read was asked for first; rows may stand by read or by channel.
+    order = np.argsort(scheduled, kind="stable")
+    scheduled, start = scheduled[order], start[order]
     first = np.flatnonzero(np.diff(scheduled, prepend=scheduled[0] - 1))
     begun = np.minimum.reduceat(start, first)
     return int(np.count_nonzero(begun - scheduled[first] > LATE_SHARE * s_to_ns(period_s)))

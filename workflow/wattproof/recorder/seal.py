@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +103,26 @@ def seal_session(
     Raises:
         WattproofError: If a stream is not one of the recorder's.
     """
+    return seal_parts(_parts(Path(session_dir) / "streams"), recording, session)
+
+
+def seal_parts(
+    lanes: Mapping[str, Sequence[Part]], recording: str, session: int
+) -> dict[str, pa.Table]:
+    """Join what the lanes of a session recorded, each by one process or by several in turn.
+
+    Args:
+        lanes: By name of the lane (``nvml@counter``), the starts of its process.
+        recording: Name of the recording, for the rows.
+        session: Number of the session, for the rows.
+
+    Returns:
+        Tables ``samples``, ``channels`` and ``health`` by name.
+    """
     samples: list[pa.Table] = []
     channels: list[dict[str, Any]] = []
     health: list[dict[str, Any]] = []
-    for lane, parts in _parts(Path(session_dir) / "streams").items():
+    for lane, parts in lanes.items():
         # The lanes of an instrument are one source; only their health is told apart.
         source = lane.partition("@")[0]
         key = {"recording": recording, "session": session, "source": source}

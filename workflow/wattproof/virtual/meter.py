@@ -228,6 +228,11 @@ class Dialect:
         self._end += missed * self._length
         self._cycle += missed
 
+    @property
+    def present(self) -> tuple[int, int, int]:
+        """The cycle that is running: its number, its end and its length in counts."""
+        return self._cycle, self._end, self._length
+
     def next_ns(self) -> int | None:
         """Instant at which the next answer is due; None while the meter is silent."""
         if not (self._continuous and self._items):

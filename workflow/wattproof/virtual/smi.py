@@ -41,18 +41,30 @@ class Node:
     """The virtual node as this tool sees it.
 
     Args:
-        node_dir: Folder with ``node.json``.
+        spec: Contents of ``node.json``.
+        fd: Descriptor of the event log; -1 to ask for no state of a GPU.
     """
 
-    def __init__(self, node_dir: str) -> None:
-        with open(os.path.join(node_dir, "node.json"), encoding="utf-8") as handle:
-            spec = json.load(handle)
-        self.spec: dict[str, Any] = spec
+    def __init__(self, spec: dict[str, Any], fd: int = -1) -> None:
+        self.spec = spec
         self.gpu: dict[str, Any] = spec["parameters"]["gpu"]
         self.nvml: dict[str, Any] = spec["parameters"]["nvml"]
         self.smi: dict[str, Any] = spec["parameters"]["smi"]
         self.boards: list[dict[str, Any]] = spec["boards"]
-        self.fd = os.open(spec["activity"], os.O_RDONLY)
+        self.fd = fd
+
+    @classmethod
+    def load(cls, node_dir: str) -> Node:
+        """Read ``node.json`` of a folder."""
+        with open(os.path.join(node_dir, "node.json"), encoding="utf-8") as handle:
+            spec = json.load(handle)
+        return cls(spec, os.open(spec["activity"], os.O_RDONLY))
+
+    def idle_rows(self) -> list[dict[str, Any]]:
+        """What the tool knows of each GPU whatever its state, which is shown as idle."""
+        state = dict.fromkeys(("average", "instant"), self.power_w(0.0, 0.0))
+        state |= {"utilisation": 0.0, "memory": 0.0}
+        return [self._row(slot, state) for slot in range(len(self.boards))]
 
     def power_w(self, compute: float, memory: float) -> float:
         """True power of a GPU under this load."""
@@ -260,13 +272,12 @@ def main(arguments: list[str]) -> int:
         if not arguments:
             raise UsageError("The first argument must be the folder of a virtual node.")
         options = _parse(arguments[1:])
-        node = Node(arguments[0])
+        node = Node.load(arguments[0])
         slots = _slots(node, options.get("--id"))
         fields = [f.strip() for f in options.get("--query-gpu", "").split(",") if f.strip()]
         style = options.get("--format", "").split(",")
         if fields:
-            # Any slot knows all names; the present state asks for no stall.
-            known = node._row(0, dict.fromkeys(("average", "instant", "utilisation", "memory"), 0))
+            known = node.idle_rows()[0]  # any slot knows all names
             for field in fields:
                 if field not in known:
                     raise UsageError(f'Field "{field}" is not a valid field to query.')

@@ -92,7 +92,7 @@ class LmgSource:
         self._heard_ns = self._told_ns = time.monotonic_ns()
         for arrived_ns, text in first:
             self._rows += self._decoder.decode(text, arrived_ns)
-        return Description(setup.identity, (self._channel(setup, clock),), self._simulated)
+        return Description(setup.identity, (self.channel(setup, clock),), self._simulated)
 
     def read(self) -> Sequence[Reading]:
         """Return what arrived within a quarter of a second, decoded; mend the stream if it broke.
@@ -261,7 +261,8 @@ class LmgSource:
             return nominal
         return Clock(round(statistics.median(rates)), nominal.modulus)
 
-    def _channel(self, setup: SetUp, clock: Clock) -> Channel:
+    def channel(self, setup: SetUp, clock: Clock) -> Channel:
+        """Return the channel of a meter that is set up, whose stamps count so."""
         of_range, range_w = self._settings.accuracy_range, setup.range_w
         return Channel(
             name=CHANNEL,
