@@ -126,6 +126,8 @@ SCHEMAS = (
             c("recomputed_j", F64, "by the rule", True),
             c("integrated_j", F64, "inside the run windows only", True),
             c("relative_difference", F64, "(published − recomputed)/published", True),
+            c("published_w", F64, "as published, where the figure is a mean power", True),
+            c("recomputed_w", F64, "by the rule", True),
         ),
     ),
     TableSchema(
