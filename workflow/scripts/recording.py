@@ -1,10 +1,14 @@
-"""Rule recording: train what is left while every instrument samples, then seal the tables."""
+"""Rule recording: train what is left while every instrument samples, then seal the tables.
+
+On a virtual node in mode ``offline`` the tables are made at once; nothing is trained or awaited.
+"""
 
 import contextlib
 import sys
 from pathlib import Path
 
-from wattproof import plan, rule, session, tables
+from wattproof import offline, plan, rule, session, tables
+from wattproof.config import is_offline
 
 name = snakemake.wildcards.recording
 
@@ -20,8 +24,11 @@ with rule.logged(snakemake) as log:
     config = snakemake.params.measurement
     rows = plan.read_rows(tables.read(snakemake.input.plan, "plan"), name)
     paths = session.Paths(Path(snakemake.params.raw), Path(snakemake.params.truth))
-    session.record(name, rows, config, paths, tell)
-    sealed, about = session.seal(name, rows, paths)
+    if is_offline(config):
+        sealed, about = offline.record(name, rows, config, paths.truth)
+    else:
+        session.record(name, rows, config, paths, tell)
+        sealed, about = session.seal(name, rows, paths)
     meta = rule.meta(config["campaign"], **about)
     for table, rows_of_table in sealed.items():
         tables.write(rows_of_table, table, snakemake.output[table], meta)

@@ -143,3 +143,13 @@ def read_yaml(path: str | Path) -> Config:
 def campaign_dir(config: Config) -> Path:
     """Folder of all outputs of a campaign."""
     return Path(config["results"]) / config["campaign"]
+
+
+def is_offline(config: Config) -> bool:
+    """Whether a campaign is made without waiting: on a virtual node in mode ``offline``.
+
+    Args:
+        config: A complete campaign.
+    """
+    node = config["node"]
+    return bool(node["kind"] == "virtual" and node["mode"] == "offline")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 TRAINING_VERSION = 1
 """Raised when the training code changes what a run does: then finished runs no longer count."""
 
+LIVE = ("mode", "live")
+"""What a node is unless its campaign says otherwise: it is left out of digests."""
+
 CALIBRATION = "calibration"
 SYNC_S = 6.0
 """Length of the synchronisation pattern: 24 chips of 0.25 s (`training.loads`)."""
@@ -61,9 +64,10 @@ def fingerprint(content: Any) -> str:
 
 def _measurement(config: Config) -> dict[str, Any]:
     """What a run is measured with: another node or other instruments make it another run."""
+    node = {key: value for key, value in config["node"].items() if (key, value) != LIVE}
     return {
         "version": TRAINING_VERSION,
-        "node": config["node"],
+        "node": node,
         "sources": archive.deciding(config["sources"]),
     }
 
