@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from wattproof import sensing, space
-from wattproof.config import Config
+from wattproof.config import Config, is_offline
 from wattproof.errors import WattproofError, did_you_mean
+from wattproof.offline import learning
 from wattproof.sources import meters
 from wattproof.training import datasets
 from wattproof.virtual import presets
@@ -50,7 +51,10 @@ def check(config: Config, file: str) -> Config:
             raise WattproofError(f"{file}: key 'analysis.sensors': {error}") from error
     training = config["training"]
     try:
-        datasets.check(training["dataset"], training["data_dir"], training["train_images"])
+        if is_offline(config):
+            learning.task(training["dataset"])  # nothing is read of it
+        else:
+            datasets.check(training["dataset"], training["data_dir"], training["train_images"])
     except WattproofError as error:
         raise WattproofError(f"{file}: key 'training.dataset': {error}") from error
     return config

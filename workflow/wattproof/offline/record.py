@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from wattproof import tables
 from wattproof.config import Config
-from wattproof.offline import lanes, programme
+from wattproof.offline import lanes, programme, timeline
 from wattproof.offline.base import Events, Scene
 from wattproof.offline.staging import Stage, stage
 from wattproof.plan import PlanRow
@@ -34,8 +34,6 @@ YEAR_S = 365 * 24 * 3600
 
 def default_makers() -> Mapping[str, Events]:
     """Return what makes the timelines of loads and trainings of a campaign."""
-    from wattproof.offline import timeline
-
     return {"load": timeline.load_events, "train": timeline.run_events}
 
 

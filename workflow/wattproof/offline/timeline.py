@@ -1,0 +1,207 @@
+"""How a training would go on the virtual node: marks, loads and durations, without training.
+
+Loads are those of the live mode (`virtual.load.training_load`, one model for all spaces); how long
+a step takes is ASSUMED here: the node's input pipeline delivers so many pixels a second, and the
+GPU does so many multiply-accumulates a second, fitted to one published fact (epochs of about 11.8 s
+on Tiny ImageNet, arXiv 2505.15631). Accuracies come from `learning`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wattproof import space
+from wattproof.offline import learning
+from wattproof.offline.base import RunTimeline
+from wattproof.offline.programme import load_events, mark, result
+from wattproof.plan import PlanRow
+from wattproof.units import ns_to_s, s_to_ns
+from wattproof.virtual.activity import DTYPE, KINDS
+from wattproof.virtual.load import Load, training_load
+from wattproof.virtual.presets import Parameters
+
+__all__ = ["load_events", "run_events"]
+
+DDP = "ddp"
+
+PIXELS_HZ = 6.0e7
+"""Input pipeline: so many pixels a second are read, augmented and copied (ASSUMED)."""
+MACS_HZ = 1.2e13
+"""Reference GPU: so many multiply-accumulates a second at these layers' sizes (ASSUMED)."""
+TRAIN_PASSES, EVAL_PASSES = 3, 1
+"""Backward costs twice what forward costs."""
+STEP_S = 0.002
+"""Each step costs so much whatever its size: launching kernels."""
+ALL_REDUCE = 1.15
+"""A step on several GPUs waits for the others."""
+INPUT_SHARE = 0.06
+"""Share of each step in which the GPU waits for its input (ASSUMED). It is small and the same for
+all: the loads of phase ``train`` are fitted to means over epochs, waiting included."""
+RUN_JITTER, EPOCH_JITTER = 0.01, 0.005
+"""Spread of durations from run to run and from epoch to epoch."""
+
+START_S = 2.0
+"""Libraries, kernels, memory: the process before its warm-up."""
+WARM_UP_S = 0.5
+TURN_S = 0.15
+"""Between phases: loaders start, the model is saved."""
+PUBLISH_S = 0.01
+"""Steps shorter than this are published together (`training.activity`)."""
+EVAL_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One phase: its length without jitter, its steps, and the loads they alternate between."""
+
+    seconds: float
+    steps: int
+    input_share: float
+    waiting: Load
+    working: Load
+
+
+class _Log:
+    """Collects records of the activity log for one GPU or for all."""
+
+    def __init__(self, gpus: int) -> None:
+        self._slots = range(gpus)
+        self._parts: list[NDArray[np.void]] = []
+
+    def add(self, at_ns: NDArray[np.int64], kind: str, load: Load) -> None:
+        """Add records of one load; the host's part is published once, by the first GPU."""
+        for slot in self._slots:
+            part = np.zeros(len(at_ns), DTYPE)
+            part["mono_ns"], part["slot"], part["kind"] = at_ns, slot, KINDS.index(kind)
+            part["gpu_compute"], part["gpu_memory"] = load.gpu_compute, load.gpu_memory
+            if slot == 0:
+                part["cpu_load"], part["dram_load"] = load.cpu_load, load.dram_load
+            self._parts.append(part)
+
+    def phase(self, begin_ns: int, end_ns: int, kind: str, work: _Work) -> None:
+        """Add a phase: in each step the GPU waits for its input, then works; idle at the end."""
+        together = max(1, math.ceil(PUBLISH_S * work.steps / max(work.seconds, 1e-9)))
+        number = max(1, work.steps // together)
+        edges = np.linspace(begin_ns, end_ns, number, endpoint=False).astype(np.int64)
+        wait_ns = round(work.input_share * (end_ns - begin_ns) / number)
+        if wait_ns:
+            self.add(edges, "input", work.waiting)
+        self.add(edges + wait_ns, kind, work.working)
+        self.add(np.array([end_ns]), "idle", Load())
+
+    def records(self) -> NDArray[np.void]:
+        """Return all records in the order of time."""
+        found = np.concatenate(self._parts)
+        return found[np.argsort(found["mono_ns"], kind="stable")]
+
+
+def run_events(
+    row: PlanRow, parameters: Parameters, start_ns: int, rng: np.random.Generator
+) -> RunTimeline:
+    """Return what a training of the plan does when it starts at an instant.
+
+    Setting ``ddp`` splits each batch over all GPUs; the run has no slot then (None).
+
+    Args:
+        row: Of the plan.
+        parameters: Of the node.
+        start_ns: When its process starts.
+        rng: Of this run: durations and accuracies.
+    """
+    training, config = row.spec["training"], row.spec["config"]
+    of = learning.task(training["dataset"])
+    resolution = int(training["image_size"])
+    network = space.get(row.spec["space"]).realise(config, resolution, of.classes)
+    costs = network.complexity()
+    gpus = parameters.gpu.count if row.setting == DDP else 1
+    slot = None if row.setting == DDP else 0
+    train_images = min(int(training["train_images"]), of.train_images)
+    batch = int(config["batch_size"])
+    works = {
+        "train": _work(costs, "train", train_images, batch, resolution, gpus, parameters),
+        "eval": _work(costs, "eval", of.eval_images, EVAL_BATCH, resolution, gpus, parameters),
+    }
+    curve = learning.curve(costs, config, of, rng)
+    speed = 1.0 + RUN_JITTER * float(rng.standard_normal())
+    epochs = int(config["epochs"])
+    jitter = speed * (1.0 + EPOCH_JITTER * rng.standard_normal((epochs, 2)))
+
+    log = _Log(gpus)
+    marks: list[dict[str, Any]] = []
+
+    def note(kind: str, at_ns: int, name: str | None = None, **more: Any) -> None:
+        marks.append(mark(kind, at_ns, row.run_id, name, more.pop("epoch", None), slot, **more))
+
+    def phase(name: str, at_ns: int, seconds: float, epoch: int | None = None) -> int:
+        end_ns = at_ns + s_to_ns(seconds)
+        kind = "train" if name == "train" else "eval"
+        note("phase_begin", at_ns, name, epoch=epoch)
+        log.phase(at_ns, end_ns, kind, works[kind])
+        note("phase_end", end_ns, name, epoch=epoch)
+        return end_ns
+
+    at_ns = start_ns + s_to_ns(START_S)
+    log.phase(at_ns, at_ns + s_to_ns(WARM_UP_S), "train", works["train"])
+    begin_ns = at_ns = at_ns + s_to_ns(WARM_UP_S + TURN_S)
+    note("run_begin", at_ns)
+    for epoch in range(epochs):
+        note("epoch_begin", at_ns, epoch=epoch)
+        at_ns = phase("train", at_ns, works["train"].seconds * jitter[epoch, 0], epoch)
+        at_ns += s_to_ns(TURN_S)
+        at_ns = phase("eval", at_ns, works["eval"].seconds * jitter[epoch, 1], epoch)
+        note(
+            "epoch_end",
+            at_ns,
+            epoch=epoch,
+            train_loss=float(curve.train_loss[epoch]),
+            train_accuracy=float(curve.train_accuracy[epoch]),
+            val_loss=float(curve.val_loss[epoch]),
+            val_accuracy=float(curve.val_accuracy[epoch]),
+            learning_rate=float(curve.learning_rate[epoch]),
+        )
+        at_ns += s_to_ns(TURN_S)
+    at_ns = phase("test", at_ns, works["eval"].seconds * speed)
+    note("run_end", at_ns, test_accuracy=curve.test_accuracy)
+    outcome = result(
+        row,
+        ns_to_s(at_ns - begin_ns),
+        slot=slot,
+        epochs=epochs,
+        val_accuracy=float(curve.val_accuracy[-1]),
+        test_accuracy=curve.test_accuracy,
+        macs=costs.macs,
+        params=costs.params,
+        activations=costs.activations,
+    )
+    return RunTimeline(marks, log.records(), at_ns, outcome)
+
+
+def _work(
+    costs: space.Complexity,
+    kind: str,
+    images: int,
+    batch: int,
+    resolution: int,
+    gpus: int,
+    parameters: Parameters,
+) -> _Work:
+    """Return one pass over some images."""
+    passes = TRAIN_PASSES if kind == "train" else EVAL_PASSES
+    steps = math.ceil(images / batch)
+    own = math.ceil(batch / gpus)
+    # A GPU that is easier to fill is slower by as much.
+    compute_s = passes * costs.macs * images / gpus * parameters.gpu.fill_factor / MACS_HZ
+    compute_s = (compute_s + steps * STEP_S) * (ALL_REDUCE if gpus > 1 else 1.0)
+    input_s = images * resolution**2 / PIXELS_HZ
+    # Loading overlaps with computing; the GPU waits for what is left of it.
+    seconds = max(compute_s, input_s) + 0.1 * min(compute_s, input_s)
+    loads = {
+        phase: training_load(costs.macs, costs.params, costs.activations, own, phase, resolution)
+        for phase in ("input", kind)
+    }
+    return _Work(seconds, steps, INPUT_SHARE, loads["input"], loads[kind])
