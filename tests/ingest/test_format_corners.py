@@ -39,7 +39,8 @@ EMISSIONS = (
     )
 )
 PMT = "timestamp gpu_instant gpu_average\n" + "".join(
-    f"17339352{25 + i}.009 2{i}.873 23.595\n" for i in range(9)
+    f'17339352{25 + i}.009 2{i}.873 23.595\nM {i}.050 "{"start" if i % 2 else "end"}"\n'
+    for i in range(9)
 )
 WHOLE = {
     "ptdaemon": SPL,
@@ -47,12 +48,23 @@ WHOLE = {
     "dcgm": DMON,
     "codecarbon": EMISSIONS,
     "pmt_text": PMT,
+    "perf_rapl json": '{"interval" : 1.000, "counter-value" : "2.5", "unit" : "Joules", '
+    '"event" : "power/energy-pkg/"}\n' * 9,
+    "pmt_text dump": "marker time dt_micro device_timestamp power0 power_total\n"
+    + "".join(f"S {i * 5e-5:.6g} 50 {i} 20 20\n" for i in range(40))
+    + 'M 0.0001 0.0015 1 "kernel"\n',
+    "dcgm metrics": "".join(
+        f'DCGM_FI_DEV_POWER_USAGE{{gpu="{g}",UUID="GPU-{g}"}} 7{i}.5 {1714557600000 + 1000 * i}\n'
+        for i in range(9)
+        for g in (0, 1)
+    ),
 }
 
 
 @pytest.mark.parametrize("form", WHOLE)
 def test_cut_and_damaged_logs_are_read_or_refused_in_one_sentence(tmp_path, form):
     content = WHOLE[form].encode()
+    form = form.partition(" ")[0]
     rng = np.random.default_rng(7)
     read = 0
     refusals = []
@@ -107,7 +119,7 @@ def test_a_mark_that_comes_twice_is_two_runs(tmp_path):
 
 def test_marks_on_another_clock_are_left_out_and_said(tmp_path):
     (tmp_path / "spl.txt").write_text(SPL)
-    (tmp_path / "pmt.txt").write_text(PMT)
+    (tmp_path / "pmt.txt").write_text(re.sub("M .*\n", "", PMT))
     data = load(
         tmp_path,
         [
@@ -293,6 +305,16 @@ def test_metrics_of_two_hosts_and_of_mig_instances(tmp_path):
     assert values(data, "gpu0.power_average") == [70.0]
 
 
+def test_a_metric_that_was_cut_off_is_left_out(tmp_path):
+    line = 'DCGM_FI_DEV_POWER_USAGE{{gpu="0",UUID="GPU-a"}} 7{i}.5 {t}\n'
+    content = "".join(line.format(i=i, t=1_714_557_600_000 + 1000 * i) for i in range(4))
+    for cut in (3, 8, 15):
+        data = one_log(tmp_path, "dcgm", content[:-cut])
+        # Ten of thirteen digits would be an instant of 1970.
+        assert stamps(data, "gpu0.power_average")[-1] == 1_714_557_602 * S
+        assert "broken_lines" in flags(data)
+
+
 # ----------------------------------------------------------------------------------- EnergyRunner
 
 
@@ -313,6 +335,8 @@ def trace(tmp_path):
         ("t-energy.bin", b"Time,1\nsome text that is no trace", "no trace of EnergyRunner"),
         ("t-timestamps.json", b"[0.01, 2.0", "t-timestamps.json is not readable"),
         ("t-timestamps.json", b'{"a": 1}', "must hold a list of seconds"),
+        ("t-timestamps.json", b"[0.1, 3, 2]", "must hold ascending seconds"),
+        ("t-energy.bin", b"\xf1\x00\x00zD" + b"\xff" * 8, "2 values that are no numbers"),
     ],
 )
 def test_broken_traces_name_themselves(tmp_path, trace, file, content, word):
@@ -325,3 +349,58 @@ def test_a_folder_without_a_trace(tmp_path, trace):
     shutil.move(trace / "t-energy.bin", tmp_path / "elsewhere.bin")
     with pytest.raises(WattproofError, match="holds no single"):
         load(tmp_path, [{"format": "energyrunner", "path": "trace"}])
+
+
+# ----------------------------------------------------------------------------------- PowerSensor3
+
+
+def dump_file(n=4000, marks=(), step_s=50.4e-6, first_s=12.0):
+    """A dump as the host library prints it: six digits of time, steps cut off to microseconds."""
+    lines = ["marker time dt_micro device_timestamp current0 voltage0 power0 power_total"]
+    for i in range(n):
+        watts = 100.0 if n // 4 <= i < n // 2 else 20.0
+        mark = dict(marks).get(i, "S")
+        lines.append(
+            f"{mark} {first_s + i * step_s:.6g} {int(step_s * 1e6)} {i % 1024} "
+            f"{watts / 12:.6g} 12 {watts:.6g} {watts:.6g}"
+        )
+    return lines
+
+
+def test_dump_of_powersensor_has_its_own_resolution_back(tmp_path):
+    content = "\n".join(dump_file(marks=[(1000, "A"), (2000, "B")])) + "\n"
+    data = one_log(tmp_path, "pmt_text", content, source="powersensor")
+    times = np.array(stamps(data, "gpu0.power")) / S
+    # Printed are steps of 100 µs and of 50 µs; true ones are 50.4 µs.
+    assert np.diff(times) == pytest.approx(50.4e-6, rel=5e-3)
+    assert np.abs(times - (12.0 + np.arange(4000) * 50.4e-6)).max() < 100e-6
+    window = data.windows.to_pylist()[0]
+    assert window["run_id"] == "A1-B"
+    assert window["end_ns"] - window["start_ns"] == pytest.approx(1000 * 50.4e-6 * S, rel=1e-2)
+    assert "no_start" in flags(data)
+    assert ingest.sniff(tmp_path / "log.txt")[0][0] == "pmt_text"
+
+
+def test_dump_of_older_powersensors_names_stretches(tmp_path):
+    lines = dump_file(first_s=0.0)
+    lines[1001:1001] = ["M A"]
+    lines.insert(2500, 'M 0.0504 0.1008 1 "kernel"')
+    lines += ["S 0.2 5", 'M 0.12 0.13 2 "kernel"']
+    data = one_log(
+        tmp_path, "pmt_text", "\n".join(lines), source="powersensor", start="2024-05-01T10:00:00Z"
+    )
+    start = 1_714_557_600 * S
+    assert [(w["run_id"], w["start_ns"] - start) for w in data.windows.to_pylist()] == [
+        ("kernel", 50_400_000),
+        ("kernel-2", 120_000_000),
+    ]
+    assert "broken_lines" in flags(data)
+    assert values(data, "gpu0.power_pair0")[:2] == [20.0, 20.0]
+
+
+def test_a_dump_without_readings_or_columns(tmp_path):
+    head = dump_file(0)[0]
+    with pytest.raises(WattproofError, match="no line of readings"):
+        one_log(tmp_path, "pmt_text", head + "\n")
+    with pytest.raises(WattproofError, match="lacks power_total"):
+        one_log(tmp_path, "pmt_text", "marker time dt_micro\nS 0 50\n")

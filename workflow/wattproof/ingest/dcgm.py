@@ -94,24 +94,52 @@ def _one_host(log: Log, frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _scrapes(log: Log, content: str) -> pd.DataFrame | None:
+def _broken(log: Log, broken: int, total: int, what: str) -> list[dict[str, Any]]:
+    if not broken:
+        return []
+    return [
+        finding(
+            log,
+            "broken_lines",
+            f"{broken} of {total} {what} could not be read and were left out.",
+            "Look at them; a log that was cut off loses its last line.",
+            severity="warning",
+            affected=broken,
+            of=total,
+        )
+    ]
+
+
+def _scrapes(log: Log, content: str, findings: list[dict[str, Any]]) -> pd.DataFrame | None:
     rows = []
-    for match in _METRIC.finditer(content):
-        if match[1] not in FIELDS:
+    total = broken = 0
+    for line in content.splitlines():
+        if not line.startswith(("DCGM_FI_DEV_", "dcgm_")):
             continue
-        labels = dict(re.findall(r'(\w+)="([^"]*)"', match[2]))
-        uuid = labels.get("UUID", labels.get("uuid", ""))
-        host = labels.get("Hostname", "")
-        rows.append((match[4], host, labels.get("gpu", "0"), uuid, match[1], match[3]))
+        total += 1
+        match = _METRIC.match(line)
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', match[2])) if match else {}
+        gpu = labels.get("gpu", "0")
+        if match is None or not gpu.isdecimal():
+            broken += 1
+        elif match[1] in FIELDS:
+            uuid = labels.get("UUID", labels.get("uuid", ""))
+            host = labels.get("Hostname", "")
+            rows.append((match[4], host, gpu, uuid, match[1], match[3]))
     if not rows:
         return None
     frame = pd.DataFrame(rows, columns=["stamp", "host", "gpu", "uuid", "field", "value"])
     frame = _one_host(log, frame)
-    if frame["stamp"].isna().any():
+    if frame["stamp"].isna().all():
         raise WattproofError(
             f"{log.path}: its metrics have no time stamps, so it cannot be said when they were; "
             "scrape with honour_timestamps, or log with 'dcgmi dmon'."
         )
+    # A stamp with fewer digits than the others was cut off.
+    digits = frame["stamp"].str.len()
+    whole = digits == digits.mode().iloc[0]
+    findings += _broken(log, broken + int((~whole).sum()), total, "metrics")
+    frame = frame[whole]
     # Each MIG instance and each pod on a GPU repeats the figures of the whole GPU.
     frame = frame.drop_duplicates(["stamp", "gpu", "field"]).reset_index(drop=True)
     stamps = timing.parse(frame["stamp"], str(log.path), time_format="epoch_ms")
@@ -171,19 +199,7 @@ def _dmon(log: Log, content: str, findings: list[dict[str, Any]]) -> pd.DataFram
             broken += 1
     if not rows:
         return None
-    if broken:
-        findings.append(
-            finding(
-                log,
-                "broken_lines",
-                f"{broken} of {broken + len(rows)} rows have another number of cells than the "
-                "heading and were left out.",
-                "Look at them; a log that was cut off loses its last line.",
-                severity="warning",
-                affected=broken,
-                of=broken + len(rows),
-            )
-        )
+    findings += _broken(log, broken, broken + len(rows), "rows")
     if all(stamp for stamp, _, _ in rows):
         stamps = timing.parse(
             pd.Series([stamp.strip() for stamp, _, _ in rows]),
@@ -221,7 +237,7 @@ def read(log: Log) -> Ingested:
     """
     content = text.read_text(log.path)
     findings: list[dict[str, Any]] = []
-    frame = _scrapes(log, content)
+    frame = _scrapes(log, content, findings)
     if frame is None:
         frame = _dmon(log, content, findings)
     if frame is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,12 @@ def trace(path: Path) -> tuple[float, np.ndarray]:
         )
     whole = len(body) // 4
     energy = np.frombuffer(body[: 4 * whole], "<f4").astype(np.float64)
+    bad = int((~np.isfinite(energy)).sum())
+    if bad:
+        raise WattproofError(
+            f"{path} holds {bad} values that are no numbers, so its energies cannot be added up; "
+            "restore the file."
+        )
     return rate, np.asarray(uj_to_j(1.0) * energy)
 
 
@@ -86,6 +93,8 @@ def _stamps(path: Path) -> list[float]:
         raise WattproofError(f"{path} is not readable as JSON ({error}); restore it.") from error
     if not isinstance(stamps, list) or not all(isinstance(s, int | float) for s in stamps):
         raise WattproofError(f"{path} must hold a list of seconds; restore it.")
+    if not all(a < b for a, b in pairwise(stamps)):
+        raise WattproofError(f"{path} must hold ascending seconds; restore it.")
     return [float(s) for s in stamps]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def _pairs(
     """Messages as both machines noted them; one that only one of them noted has no partner."""
 
     def stamped(message: dict[str, Any]) -> bool:
-        return all(isinstance(message.get(k), int | float) for k in ("cmd_time", "reply_time"))
+        times = [message.get(k) for k in ("cmd_time", "reply_time")]
+        return all(isinstance(t, int | float) and math.isfinite(t) for t in times)
 
     found = []
     rest = list(server["messages"])
@@ -92,7 +94,7 @@ def phase_ns(document: dict[str, Any], phase: str, path: Path) -> tuple[int, int
     try:
         instants = document["phases"][phase]
         begin, end = _ns(float(instants[0][0])), _ns(float(instants[-1][0]))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise WattproofError(f"{path} notes no phase '{phase}'; restore it.") from error
     return begin, end
 

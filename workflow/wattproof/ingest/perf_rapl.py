@@ -82,7 +82,7 @@ def _of_json(line: str, event: str) -> _Interval | None:
         cells = json.loads(_between_numbers(line))
     except ValueError:
         return None
-    if not isinstance(cells, dict) or "interval" not in cells:
+    if not isinstance(cells, dict) or not isinstance(cells.get("interval"), int | float):
         return None
     place = next((str(cells[k]) for k in ("socket", "die", "node", "cpu") if k in cells), None)
     value = str(cells.get("counter-value", ""))

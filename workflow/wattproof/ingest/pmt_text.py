@@ -1,7 +1,8 @@
 """Text of the Power Measurement Toolkit and PowerSensor: a heading, then times and watts.
 
 ``timestamp gpu_instant gpu_average`` and lines of seconds since 1970 and watts; lines that begin
-with M mark moments of the program: ``M 10.098 "start"``, in seconds since the first line.
+with M mark moments of the program: ``M 10.098 "start"``, in seconds since the first line. Dump
+files of PowerSensor3 (another heading) are read as well, see `wattproof.ingest.powersensor_dump`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import pandas as pd
 
 from wattproof import tables
 from wattproof.errors import WattproofError
+from wattproof.ingest import powersensor_dump, spans, text, timing
 from wattproof.ingest import series as made
-from wattproof.ingest import spans, text, timing
 from wattproof.ingest.base import Ingested, Log
 from wattproof.ingest.series import Series, finding
 from wattproof.ingest.spans import Span
@@ -28,6 +29,8 @@ SETTINGS: dict[str, Any] = {
     "properties": {
         "source": {"type": "string", "default": "pmt"},
         "gpu": {"type": "integer", "minimum": 0, "default": 0},
+        # When the program was started: dump files of PowerSensor3 count from there.
+        "start": {"default": None},
     },
 }
 
@@ -39,7 +42,7 @@ NAMES = {
     "total": "power",
 }
 
-_MARK = re.compile(r'^M\s+([\d.]+)\s+"([^"]*)"')
+_MARK = re.compile(r'^M\s+(\d+(?:\.\d*)?)\s+"([^"]*)"')
 _NUMBERS = re.compile(r"^\s*-?\d")
 
 
@@ -50,6 +53,8 @@ def read(log: Log) -> Ingested:
         WattproofError: The file is missing, empty, or no log of PMT.
     """
     lines = text.read_text(log.path).splitlines()
+    if lines and lines[0].startswith(powersensor_dump.HEAD):
+        return powersensor_dump.read(log, lines)
     names = lines[0].split() if lines else []
     if not names or names[0] != "timestamp" or len(names) < 2:
         raise WattproofError(f"{log.path} is no log of PMT: its first line names no 'timestamp'.")
@@ -136,6 +141,8 @@ def _spans(log: Log, marks: list[tuple[float, str]], first_ns: int) -> list[Span
 
 def sniff(path: Path, head: bytes) -> float:
     """How sure it is that a file is a log of PMT."""
+    if head.startswith(b"marker time dt_micro "):
+        return 1.0
     return 0.9 if re.match(rb"timestamp( \w+)+\n\d{9,}\.\d+ ", head) else 0.0
 
 
