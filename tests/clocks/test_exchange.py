@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wattproof import clocks, tables
-from wattproof.clocks import exchange
+from wattproof.clocks import exchange, far
 from wattproof.clocks.match import Refusal
 
 S = 10**9
@@ -98,3 +98,21 @@ def test_slow_answers_prove_little():
     found = exchange.fit(sent, device, received + 5 * S)
     assert not isinstance(found, Refusal)
     assert found.confidence == 0.0
+
+
+def test_whole_hours_and_the_rest_are_told_apart():
+    sent, device, received = messages(np.random.default_rng(6), -7 * 3600 + 0.25)
+    found = exchange.fit(sent, device, received)
+    assert not isinstance(found, Refusal)
+    words = far.describe(found.offset_ns)
+    assert words.startswith("7 h minus 0.2")
+    assert "time zone" in words
+
+
+def test_one_slow_answer_does_not_widen_what_the_fast_ones_prove():
+    sent, device, received = messages(np.random.default_rng(7), 0.5)
+    received[3] += 20 * S
+    found = exchange.fit(sent, device, received)
+    assert not isinstance(found, Refusal)
+    assert found.half_width_s < 0.02
+    assert found.offset_ns == pytest.approx(-0.5 * S, abs=0.012 * S)
