@@ -16,9 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wattproof.errors import WattproofError
+from wattproof.tables.bychannel import by_channel, write_by_channel
 from wattproof.tables.schemas import SCHEMA_VERSION, TABLES, empty
 
 META_KEY = b"wattproof"
+SAMPLES = "samples"
+"""The one table that does not fit into memory: it is kept by channel."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,14 @@ def write(
 ) -> pa.Table:
     """Check rows against the schema and write them as Parquet, atomically.
 
+    Rows of ``samples`` are brought together by channel (`bychannel`), in their order.
+
     Returns:
         The table as written.
     """
     table = conform(data, name)
+    if name == SAMPLES:
+        table = by_channel(table)
     record = {"table": name, "schema_version": SCHEMA_VERSION, **asdict(meta)}
     metadata = dict(table.schema.metadata or {})
     metadata.pop(b"pandas", None)
@@ -117,7 +124,10 @@ def write(
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     os.close(handle)
     try:
-        pq.write_table(table, temporary, compression="zstd")
+        if name == SAMPLES:
+            write_by_channel(table, temporary)
+        else:
+            pq.write_table(table, temporary, compression="zstd")
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except BaseException:
