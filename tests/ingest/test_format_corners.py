@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audit_manifest import flags, load, one_log, stamps, values
+from mlperf_power_run import T0, S, power_run
 
 from wattproof import ingest, quality
 from wattproof.errors import WattproofError
-
-S = 10**9
-T0 = 1_644_653_958  # 2022-02-12T08:19:18Z
 
 SPL = "".join(
     f"Time,02-12-2022 08:{19 + (18 + i) // 60:02d}:{(18 + i) % 60:02d}.048,Watts,{100 + i}.5,"
@@ -165,6 +163,21 @@ def test_figures_of_a_manifest(tmp_path):
     rows = ingest.published_table(manifest, "s", data).to_pylist()
     assert [r["recomputed_w"] for r in rows] == [105.5, None]
     assert rows[1]["recomputed_j"] == pytest.approx(336.0)
+
+
+def test_a_figure_of_a_run_without_readings_is_not_checked_and_that_is_said(tmp_path):
+    (tmp_path / "spl.txt").write_text(SPL)
+    data = load(
+        tmp_path,
+        [{"format": "ptdaemon", "path": "spl.txt", "time_zone": "Asia/Tokyo"}],
+        windows=[{"run_id": "x", "start": "2022-02-12T08:19:20Z", "end": "2022-02-12T08:19:25Z"}],
+        published=[
+            {"run_id": "x", "channel": "node.ac", "rule": rule, key: 1.0}
+            for rule, key in (("mean_power", "mean_w"), ("energy", "energy_j"))
+        ],
+    )
+    found = [r for r in data.findings.to_pylist() if r["flag"] == "published_not_checked"]
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize(
@@ -404,3 +417,57 @@ def test_a_dump_without_readings_or_columns(tmp_path):
         one_log(tmp_path, "pmt_text", head + "\n")
     with pytest.raises(WattproofError, match="lacks power_total"):
         one_log(tmp_path, "pmt_text", "marker time dt_micro\nS 0 50\n")
+
+
+# -------------------------------------------------------------------------- damage to whole folders
+
+
+@pytest.mark.parametrize("file", ["spl.txt", "client.json", "server.json", "mlperf_log_detail.txt"])
+def test_a_damaged_power_run_is_read_or_refused_in_one_sentence(tmp_path, file):
+    folder = power_run(tmp_path / "run")
+    content = (folder / file).read_bytes()
+    rng = np.random.default_rng(11)
+    refusals = []
+    for at in rng.integers(1, len(content), 30):
+        damaged = bytearray(content)
+        damaged[at] = int(rng.integers(32, 127))
+        for case in (content[:at], bytes(damaged)):
+            (folder / file).write_bytes(case)
+            try:
+                data = load(tmp_path, [{"format": "mlperf_inference", "path": "run"}])
+            except WattproofError as error:
+                refusals.append(str(error))
+            else:
+                assert data.samples.num_rows
+                assert data.windows.num_rows == 1
+    assert refusals
+    assert all("run" in sentence and "\n" not in sentence for sentence in refusals)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"phases": None}, "notes no phase 'testing'"),
+        ({"phases": {"testing": []}}, "notes no phase 'testing'"),
+        ({"phases": {"testing": [["a", 1]]}}, "notes no phase 'testing'"),
+        ({"messages": None}, "holds no messages"),
+        ({"messages": ["hello"]}, "holds no messages"),
+    ],
+)
+def test_json_of_another_shape(tmp_path, change, sentence):
+    folder = power_run(tmp_path / "run")
+    document = json.loads((folder / "server.json").read_text())
+    (folder / "server.json").write_text(json.dumps({**document, **change}))
+    with pytest.raises(WattproofError, match=sentence):
+        load(tmp_path, [{"format": "mlperf_inference", "path": "run"}])
+
+
+def test_strange_words_of_the_daemon_do_no_harm(tmp_path):
+    folder = power_run(tmp_path / "run")
+    document = json.loads((folder / "server.json").read_text())
+    document["ptd_messages"] = [None, {"cmd": 5}, {"cmd": "Identify", "reply": None}]
+    (folder / "server.json").write_text(json.dumps(document))
+    assert load(tmp_path, [{"format": "mlperf_inference", "path": "run"}]).samples.num_rows
+    document["ptd_messages"] = None
+    (folder / "server.json").write_text(json.dumps(document))
+    assert load(tmp_path, [{"format": "mlperf_inference", "path": "run"}]).samples.num_rows

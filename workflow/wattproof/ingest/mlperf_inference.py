@@ -75,7 +75,7 @@ def edges(path: Path) -> NDArray[np.int64]:
 def _meter(server: dict[str, Any]) -> dict[str, Any]:
     """What PTDaemon said about itself, and the period that it was asked for."""
     found: dict[str, Any] = {}
-    for message in server.get("ptd_messages", ()):
+    for message in server.get("ptd_messages") or ():
         if not isinstance(message, dict):
             continue
         if message.get("cmd") == "Identify":

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from wattproof.errors import WattproofError
 from wattproof.ingest import rules
@@ -32,8 +33,20 @@ def _reproduced(log: Log, row: dict[str, Any], tolerance: float) -> list[dict[st
     unit = "W" if _value(row, "published_w") is not None else "J"
     key = unit.lower()
     figure, ours = _value(row, f"published_{key}"), _value(row, f"recomputed_{key}")
-    if figure is None or ours is None or not ours:
+    if figure is None:
         return []
+    if not ours:
+        return [
+            finding(
+                log,
+                "published_not_checked",
+                f"{row['benchmark']}, {row['channel']}: the readings cover too little of the run, "
+                "by the stamps of their log, to compare the published figure.",
+                "Give a log of the whole run; if its clock is another one, say its time zone.",
+                severity="warning",
+                channel=row["channel"],
+            )
+        ]
     scale, shown = (1.0, "W") if unit == "W" else (1e-3, "kJ")
     if unit == "J" and abs(figure) < 1.0:
         scale, shown = 1e6, "µJ"
@@ -147,11 +160,16 @@ def _series(
             f"{where}: {len(found)} logs of the set have the channel '{figure['channel']}'; "
             f"name one that only one has ({known})."
         )
-    frame = data.samples.to_pandas()
-    mine = frame[(frame["source"] == found[0]["source"]) & (frame["channel"] == figure["channel"])]
-    mine = mine[mine["value"].notna()]
-    t_ns = mine["end_ns"].to_numpy(np.int64)
-    return found[0]["kind"], t_ns, mine["value"].to_numpy(np.float64)
+    samples = data.samples
+    mine = samples.filter(
+        pc.and_(
+            pc.equal(samples.column("source"), found[0]["source"]),
+            pc.equal(samples.column("channel"), figure["channel"]),
+        )
+    )
+    mine = mine.filter(pc.is_valid(mine.column("value")))
+    t_ns, value = (mine.column(name).to_numpy() for name in ("end_ns", "value"))
+    return found[0]["kind"], t_ns, value
 
 
 def check(
@@ -187,7 +205,8 @@ def check(
             )
         if kind == "power":
             energy_j = rules.trapezoid_j(t_ns, value, begin, end, max_edge_ns=MAX_EDGE_NS)
-            if not energy:
+            inside = (t_ns > begin) & (t_ns < end) & (value > 0)
+            if not energy and inside.any():
                 mean_w, _ = rules.mlperf_inference_mean_w(t_ns, value, begin, end)
         elif kind == "energy" and energy and len(t_ns):
             if t_ns[0] <= begin and t_ns[-1] >= end:
