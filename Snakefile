@@ -2,6 +2,7 @@
 
 snakemake                                             the demo campaign (config/config.yaml)
 snakemake --configfile config/campaigns/mine.yaml     another campaign
+snakemake --configfile docs/audits/l40.yaml           an audit of recordings that others made
 snakemake --profile slurm                             on a cluster
 snakemake results/demo/tables/agreement.parquet       one table
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from wattproof import config as campaign_config
-from wattproof import plan, preflight
+from wattproof import audit, ingest, plan, preflight
 from wattproof.errors import WattproofError
 
 min_version("9.9")
@@ -29,25 +30,29 @@ CONFIG_FILE = ", ".join(
     str(path) for path in workflow.config_settings.configfiles or ["config/config.yaml"]
 )
 
+AUDIT = "audit" in config
+
 try:
-    CONFIG = campaign_config.validate(
-        config,
-        campaign_config.load_schema(
-            ROOT / "config" / "schema" / "campaign.schema.json"
-        ),
-        CONFIG_FILE,
+    SCHEMA = campaign_config.load_schema(
+        ROOT / "config" / "schema" / "campaign.schema.json"
     )
-    CONFIG = preflight.check(CONFIG, CONFIG_FILE)
-    PLAN = plan.by_recording(plan.make_plan(CONFIG))
+    if AUDIT:
+        PREPARED = audit.prepare(config, CONFIG_FILE, SCHEMA)
+        CONFIG, MANIFEST = PREPARED.config, PREPARED.manifest
+        RECORDINGS, TRAININGS, SIMULATED = list(PREPARED.sets), [], False
+    else:
+        CONFIG = campaign_config.validate(config, SCHEMA, CONFIG_FILE)
+        CONFIG = preflight.check(CONFIG, CONFIG_FILE)
+        PLAN = plan.by_recording(plan.make_plan(CONFIG))
+        RECORDINGS = list(PLAN)
+        TRAININGS = [r for r, rows in PLAN.items() if any(row.config for row in rows)]
+        SIMULATED = CONFIG["node"]["kind"] == "virtual"
 except WattproofError as error:
     sys.stderr.write(f"wattproof: {error}\n")
     sys.exit(1)
 
 CAMPAIGN = CONFIG["campaign"]
-SIMULATED = CONFIG["node"]["kind"] == "virtual"
 RESULTS = campaign_config.campaign_dir(CONFIG)
-RECORDINGS = list(PLAN)
-TRAININGS = [r for r, rows in PLAN.items() if any(row.config for row in rows)]
 
 
 wildcard_constraints:
@@ -72,18 +77,27 @@ rule all:
         [recorded(table) for table in RECORDED],
 
 
-include: "workflow/rules/plan.smk"
-include: "workflow/rules/recording.smk"
-include: "workflow/rules/align.smk"
-include: "workflow/rules/integrate.smk"
-include: "workflow/rules/assess.smk"
-include: "workflow/rules/calibrate.smk"
-include: "workflow/rules/dataset.smk"
-include: "workflow/rules/fit.smk"
-include: "workflow/rules/benchmark.smk"
-include: "workflow/rules/report.smk"
-
-
-if CONFIG["ingest"]["mlperf_training"]:
+if AUDIT:
 
     include: "workflow/rules/ingest.smk"
+    include: "workflow/rules/align.smk"
+    include: "workflow/rules/integrate.smk"
+    include: "workflow/rules/inspect.smk"
+    include: "workflow/rules/survey.smk"
+    include: "workflow/rules/compare.smk"
+    include: "workflow/rules/audit_report.smk"
+
+else:
+
+    include: "workflow/rules/plan.smk"
+    include: "workflow/rules/recording.smk"
+    include: "workflow/rules/align.smk"
+    include: "workflow/rules/integrate.smk"
+    include: "workflow/rules/inspect.smk"
+    include: "workflow/rules/survey.smk"
+    include: "workflow/rules/assess.smk"
+    include: "workflow/rules/calibrate.smk"
+    include: "workflow/rules/dataset.smk"
+    include: "workflow/rules/fit.smk"
+    include: "workflow/rules/benchmark.smk"
+    include: "workflow/rules/report.smk"

@@ -6,6 +6,9 @@ rule align:
         samples=f"{RESULTS}/recordings/{{recording}}/samples.parquet",
         channels=f"{RESULTS}/recordings/{{recording}}/channels.parquet",
         marks=f"{RESULTS}/recordings/{{recording}}/marks.parquet",
+        exchanges=(
+            f"{RESULTS}/recordings/{{recording}}/exchanges.parquet" if AUDIT else []
+        ),
     output:
         f"{RESULTS}/recordings/{{recording}}/clocks.parquet",
     log:

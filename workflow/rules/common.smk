@@ -3,14 +3,21 @@
 RECORDED = (
     "samples",
     "channels",
-    "health",
+    *([] if AUDIT else ["health"]),
     "marks",
     "runs",
     "clocks",
     "windows",
     "energy",
+    "findings",
 )
 """Tables of each recording."""
+
+INGESTED = {name: name for name in ingest.NAMES} | {
+    "windows": "windows_ingest",
+    "findings": "findings_ingest",
+}
+"""Tables that a foreign set is read into, and their files: later stages make these two anew."""
 
 
 def recorded(table):

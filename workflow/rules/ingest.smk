@@ -1,34 +1,24 @@
-"""Stage ingest: recordings that others made; included where the campaign names their folder."""
+"""Stage ingest: the logs of one set of an audit's manifest become tables."""
 
 
 rule ingest:
     input:
-        folder=CONFIG["ingest"]["mlperf_training"],
-        # The folder's own time stamp does not change with the files further down.
-        files=sorted(
-            str(path)
-            for path in Path(CONFIG["ingest"]["mlperf_training"]).rglob("*")
-            if path.is_file()
-        ),
+        lambda wildcards: [str(path) for path in MANIFEST.files(wildcards.recording)],
     output:
-        samples=f"{RESULTS}/ingest/mlperf_training/samples.parquet",
-        channels=f"{RESULTS}/ingest/mlperf_training/channels.parquet",
-        marks=f"{RESULTS}/ingest/mlperf_training/marks.parquet",
-        runs=f"{RESULTS}/ingest/mlperf_training/runs.parquet",
-        windows=f"{RESULTS}/ingest/mlperf_training/windows.parquet",
-        exchanges=f"{RESULTS}/ingest/mlperf_training/exchanges.parquet",
-        reported=f"{RESULTS}/ingest/mlperf_training/reported.parquet",
-        findings=f"{RESULTS}/ingest/mlperf_training/findings.parquet",
-        published=f"{RESULTS}/ingest/mlperf_training/published.parquet",
+        **{
+            name: f"{RESULTS}/recordings/{{recording}}/{file}.parquet"
+            for name, file in INGESTED.items()
+        },
     log:
-        f"{RESULTS}/logs/ingest/mlperf_training.log",
+        f"{RESULTS}/logs/ingest/{{recording}}.log",
     benchmark:
-        f"{RESULTS}/timings/ingest/mlperf_training.tsv"
+        f"{RESULTS}/timings/ingest/{{recording}}.tsv"
     conda:
         "../../envs/workflow.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
     params:
+        manifest=str(MANIFEST.path),
         campaign=CAMPAIGN,
     script:
         "../scripts/ingest.py"

@@ -9,6 +9,12 @@ rule integrate:
         runs=f"{RESULTS}/recordings/{{recording}}/runs.parquet",
         clocks=f"{RESULTS}/recordings/{{recording}}/clocks.parquet",
         sensors=CONFIG["analysis"]["sensors"] or [],
+        # Foreign sets come with their windows.
+        windows=(
+            f"{RESULTS}/recordings/{{recording}}/windows_ingest.parquet"
+            if AUDIT
+            else []
+        ),
     output:
         windows=f"{RESULTS}/recordings/{{recording}}/windows.parquet",
         energy=f"{RESULTS}/recordings/{{recording}}/energy.parquet",

@@ -12,6 +12,7 @@ rule report:
         dataset=f"{RESULTS}/tables/dataset.parquet",
         curves=f"{RESULTS}/tables/curves.parquet",
         scores=f"{RESULTS}/tables/scores.parquet",
+        findings=f"{RESULTS}/tables/findings.parquet",
         benchmark=f"{RESULTS}/benchmark",
         energy=recorded("energy"),
         windows=recorded("windows"),

@@ -8,6 +8,9 @@ with rule.logged(snakemake) as log:
         tables.read_frame(snakemake.input.channels, "channels"),
         tables.read_frame(snakemake.input.marks, "marks"),
         snakemake.params.settings,
+        tables.read_frame(snakemake.input.exchanges, "exchanges")
+        if snakemake.input.exchanges
+        else None,
     )
     tables.write(found, "clocks", snakemake.output[0], tables.read_meta(snakemake.input.samples))
     for row in found[~found["accepted"].astype(bool)].itertuples():

@@ -1,18 +1,13 @@
-"""Rule ingest: foreign logs to tables, and published energies against recomputed ones."""
-
-from pathlib import Path
+"""Rule ingest: the logs of one set of a manifest to tables."""
 
 from wattproof import ingest, rule, tables
-from wattproof.ingest import published
 
 with rule.logged(snakemake) as log:
-    root = Path(snakemake.input.folder)
-    data = ingest.read("mlperf_training", root)
+    name = snakemake.wildcards.recording
+    data = ingest.load_set(ingest.read_manifest(snakemake.params.manifest), name)
     meta = rule.meta(snakemake.params.campaign, **data.about())
-    for name, table in data.tables().items():
-        tables.write(table, name, snakemake.output[name], meta)
-    compared = published.compare(root)
-    tables.write(compared, "published", snakemake.output.published, meta)
-    for line in (*data.notes, *compared.attrs["refused"]):
-        log.warning("%s", line)
-    log.info("%d runs, %d readings", data.runs.num_rows, data.samples.num_rows)
+    for table_name, table in data.tables().items():
+        tables.write(table, table_name, snakemake.output[table_name], meta)
+    for row in data.findings.to_pylist():
+        log.warning("%s: %s", row["flag"], row["evidence"])
+    log.info("%d readings, %d rows of figures", data.samples.num_rows, data.reported.num_rows)

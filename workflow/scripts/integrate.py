@@ -7,7 +7,10 @@ with rule.logged(snakemake) as log:
         tables.read_frame(snakemake.input[name], name)
         for name in ("samples", "channels", "marks", "runs", "clocks")
     )
-    windows = energy.cut_windows(marks, runs)
+    if snakemake.input.windows:
+        windows = tables.read_frame(snakemake.input.windows, "windows")
+    else:
+        windows = energy.cut_windows(marks, runs)
     table = energy.integrate(samples, channels, found, windows, snakemake.params.settings)
     table = quality.flag_windows(table, channels)
     samples["t_ns"] = clocks.to_recording_time(samples, channels, found)

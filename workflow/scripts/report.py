@@ -6,7 +6,7 @@ from wattproof import agreement, clocks, offsocket, report, rule, tables
 from wattproof.errors import WattproofError
 
 with rule.logged(snakemake) as log:
-    names = ("plan", "usage", "calibration", "estimates", "dataset", "curves", "scores")
+    names = ("plan", "usage", "calibration", "estimates", "dataset", "curves", "scores", "findings")
     many = ("energy", "windows", "clocks", "channels", "health", "utilisation")
     frames = {n: tables.read_frame(snakemake.input[n], n) for n in (*names, *many)}
     both = (snakemake.input.agreement, snakemake.input.estimator_agreement)

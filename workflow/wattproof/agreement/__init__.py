@@ -1,6 +1,7 @@
 """How well each source agrees with the reference, per epoch and per run (principle 1)."""
 
 from wattproof.agreement.compare import Comparison, compare, seeded
+from wattproof.agreement.pairs import pairs
 from wattproof.agreement.sources import LABELS, REFERENCE, assess, reference_gpu
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "Comparison",
     "assess",
     "compare",
+    "pairs",
     "reference_gpu",
     "seeded",
 ]

@@ -10,7 +10,7 @@ import sys
 import typer
 
 import wattproof
-from wattproof.cli import benchmark, campaign, characterise, doctor, meter, record, space
+from wattproof.cli import audit, benchmark, campaign, characterise, doctor, meter, record, space
 from wattproof.cli.text import note, say
 from wattproof.errors import WattproofError
 
@@ -29,6 +29,7 @@ for command in (
     space.space,
     campaign.check,
     campaign.verify,
+    audit.audit,
     characterise.characterise,
     doctor.doctor,
     meter.meter,

@@ -4,7 +4,7 @@
 """
 
 from wattproof.quality.flags import FLAGS, SEVERITIES, Flag, describe
-from wattproof.quality.inspection import inspect
+from wattproof.quality.inspection import channels_of, inspect
 from wattproof.quality.surveying import survey
 from wattproof.quality.windows import device_limits, flag_windows, idle_power_w
 
@@ -12,6 +12,7 @@ __all__ = [
     "FLAGS",
     "SEVERITIES",
     "Flag",
+    "channels_of",
     "describe",
     "device_limits",
     "flag_windows",

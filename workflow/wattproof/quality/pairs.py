@@ -199,7 +199,9 @@ def swapped_devices(channels: list[Channel], levels: Grid) -> Iterator[Finding]:
                     first, second = by_source[one], by_source[two]
                     own = [follows(first[d], second[d])[0] for d in (a, b)]
                     cross = [follows(first[x], second[y])[0] for x, y in ((a, b), (b, a))]
-                    if np.nanmax([*own, -1]) < ABSENT_R and np.nanmin([*cross, 1]) > PRESENT_R:
+                    # A constant stream (nan) follows nothing, and nothing can be said of it.
+                    told = np.isfinite([*own, *cross]).all()
+                    if told and max(own) < ABSENT_R and min(cross) > PRESENT_R:
                         yield finding(
                             channels[0].recording,
                             "streams_swapped",

@@ -63,6 +63,7 @@ class ReportInputs:
     scores: pd.DataFrame = field(default_factory=_empty("scores"))
     health: pd.DataFrame = field(default_factory=_empty("health"))
     channels: pd.DataFrame = field(default_factory=_empty("channels"))
+    findings: pd.DataFrame = field(default_factory=_empty("findings"))
     balance: pd.DataFrame = field(default_factory=_no_balance)
     example: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
@@ -113,5 +114,6 @@ FRAMES = (
     "scores",
     "health",
     "channels",
+    "findings",
 )
 """Frames of `ReportInputs` that have the schema of the table of the same name."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wattproof.errors import WattproofError
-from wattproof.report import paper, views, views_agreement
+from wattproof.report import paper, views, views_agreement, views_findings
 from wattproof.report.figures import FIGURES
 from wattproof.report.grades import THRESHOLDS
 from wattproof.report.inputs import ReportInputs
@@ -54,7 +54,8 @@ def png_size(png: bytes) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _figure(info: FigureInfo) -> dict[str, Any]:
+def figure_of(info: FigureInfo) -> dict[str, Any]:
+    """A drawn figure as the templates take it."""
     try:
         png = info.png.read_bytes()
     except FileNotFoundError as error:
@@ -123,7 +124,7 @@ def render(inputs: ReportInputs, figures: Sequence[FigureInfo], scorecard: Score
     """
     import jinja2
 
-    drawn = {info.name: _figure(info) for info in figures}
+    drawn = {info.name: figure_of(info) for info in figures}
     missing = [name for name, _, _ in FIGURES if name not in drawn]
     if missing:
         raise WattproofError(f"The page lacks the figure(s) {', '.join(missing)}: draw them first.")
@@ -158,6 +159,7 @@ def render(inputs: ReportInputs, figures: Sequence[FigureInfo], scorecard: Score
             "health": views.health(inputs),
             "clocks": views.clocks(inputs),
             "flags": views.flags(inputs),
+            "findings": views_findings.findings(inputs.findings),
         },
         figures=drawn,
         has_dataset=len(inputs.dataset) > 0,
