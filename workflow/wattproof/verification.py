@@ -31,8 +31,9 @@ class Verification:
     Attributes:
         offsets: Per recording, session and source: error of the clock in seconds (null where the
             alignment was refused), largest over the session.
-        energies: Per run: relative error of the NVML counter and of the meter,
-            (truth − value) / truth.
+        energies: Per run: relative error of the NVML counter against what a perfect reading of
+            the board would give, of the board itself (its gain and offset), and of the meter;
+            each (truth − value) / truth.
         passed: The bars of this module hold.
     """
 
@@ -59,6 +60,11 @@ class Verification:
                 f"{error.max():.3%}, within {ENERGY_LIMIT:.0%}: "
                 f"{(error <= ENERGY_LIMIT).mean():.1%}"
             )
+        board = self.energies["board_error"]
+        lines.append(
+            f"the boards' own sensors are off by {board.min():+.2%} to {board.max():+.2%} (gain "
+            "and offset), beside that"
+        )
         lines.append("passed" if self.passed else "FAILED")
         return "\n".join(lines)
 
@@ -140,13 +146,28 @@ def verify(results: Path) -> Verification:
 def _run_errors(
     run: dict[str, Any], energy_j: dict[str, float | None], truth: virtual_truth.Truth
 ) -> dict[str, Any]:
-    pairs = {
-        "nvml": (f"gpu{run['slot']}.energy", f"gpu{run['slot']}"),
-        "meter": ("node.ac", "node.ac"),
+    """Compare the energies of a run; a run without a slot of its own fills all GPUs."""
+    start, end = run["start_ns"], run["end_ns"]
+    every = range(truth.spec.slots)
+    slots = every if run["slot"] is None else [run["slot"]]
+    gpus = [float(truth.energy_j(f"gpu{slot}", start, end)) for slot in slots]
+    # What a board shows of it: its own error is its maker's, not the analysis'.
+    boards = [truth.spec.boards[slot] for slot in slots]
+    seconds = (end - start) / 1e9
+    shown = [
+        board.gain * true_j + board.offset_w * seconds
+        for board, true_j in zip(boards, gpus, strict=True)
+    ]
+    counted = [energy_j.get(f"gpu{slot}.energy") for slot in slots]
+    nvml_j = None if None in counted else sum(value for value in counted if value is not None)
+    node_j, meter_j = float(truth.energy_j("node.ac", start, end)), energy_j.get("node.ac")
+    return {
+        "run_id": run["run_id"],
+        "nvml_error": _relative(nvml_j, sum(shown)),
+        "board_error": _relative(sum(shown), sum(gpus)),
+        "meter_error": _relative(meter_j, node_j),
     }
-    errors: dict[str, Any] = {"run_id": run["run_id"]}
-    for name, (channel, component) in pairs.items():
-        true_j = float(truth.energy_j(component, run["start_ns"], run["end_ns"]))
-        value = energy_j.get(channel)
-        errors[f"{name}_error"] = None if value is None else (true_j - value) / true_j
-    return errors
+
+
+def _relative(value: float | None, true: float) -> float:
+    return float("nan") if value is None else (true - value) / true
