@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 
 import pytest
 
-from wattproof import clocks, ingest
+from wattproof import clocks, ingest, quality
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = sorted((ROOT / "docs" / "audits").glob("*.yaml"))
@@ -31,6 +32,8 @@ def test_every_set_can_be_read(manifest):
     for name in manifest.sets:
         data = ingest.load_set(manifest, name)
         assert data.samples.num_rows or data.reported.num_rows
+        for row in data.findings.to_pylist():
+            assert row["severity"] == quality.FLAGS[row["flag"]].severity, row["flag"]
         lost = [
             row["evidence"]
             for row in data.findings.to_pylist()
@@ -45,21 +48,29 @@ def of(name):
     return {key: ingest.load_set(manifest, key) for key in manifest.sets}
 
 
-WATTS = {
-    "a100x8-bert-offline": 2361.509,
-    "a100x8-resnet50-server": 2085.769,
-    "a100x4-bert-offline": 1247.151,
+PUBLISHED = {
+    "a100x8-bert-offline": ("2.0-081", "BERT-99.0", "Offline"),
+    "a100x8-resnet50-server": ("2.0-081", "ResNet", "Server"),
+    "a100x4-bert-offline": ("2.0-078", "BERT-99.0", "Offline"),
 }
+"""Set of the manifest → Public ID, model and scenario in published.csv."""
 
 
-def test_published_powers_of_mlperf_inference_to_a_milliwatt():
+@pytest.fixture
+def published_w():
+    with (DATA / "mlperf_inference" / "published.csv").open(encoding="utf-8-sig") as handle:
+        rows = [r for r in csv.DictReader(handle) if r["Units"] == "System Power (W)"]
+    return {(r["Public ID"], r["Model MLC"], r["Scenario"]): float(r["Result"]) for r in rows}
+
+
+def test_published_powers_of_mlperf_inference_to_a_microwatt(published_w):
     manifest = ingest.read_manifest(ROOT / "docs" / "audits" / "mlperf_inference.yaml")
-    assert set(manifest.sets) == set(WATTS)
-    for name, watts in WATTS.items():
+    assert set(manifest.sets) == set(PUBLISHED)
+    for name, key in PUBLISHED.items():
         data = ingest.load_set(manifest, name)
         row = ingest.published_table(manifest, name, data).to_pylist()[0]
-        assert row["published_w"] == watts
-        assert abs(row["recomputed_w"] - watts) <= 0.001
+        assert row["published_w"] == pytest.approx(published_w[key], abs=0.0005)
+        assert row["recomputed_w"] == pytest.approx(published_w[key], abs=1e-6)
         found = data.findings.to_pylist()
         assert {"published_reproduced", "inferred_time_zone"} <= {r["flag"] for r in found}
         # Both machines logged UTC although their JSON says 28800 s.

@@ -16,15 +16,17 @@ from wattproof.errors import WattproofError
 
 def test_ptdaemon_channels_and_values_that_are_none(tmp_path):
     more = ",Ch1,Watts,40.0,Volts,230,Ch2,Watts,-1.0,Volts,-1"
-    content = spl(3, [100.5, "-1.000000", "Inf"], more=more) + "Time,02-12-2022 08:20:0"
+    content = spl(5, [100.5, "-1.000000", "Inf", "NaN", "0.000000"], more=more) + "Time,02-12-2022 08:20:0"
     data = one_log(tmp_path, "ptdaemon", content, time_zone="UTC")
-    assert values(data, "node.ac") == [100.5, None, None]
+    assert values(data, "node.ac") == [100.5, None, None, None, 0.0]
     assert [r["status"] for r in data.samples.to_pylist() if r["channel"] == "node.ac"] == [
         "ok",
         "not_supported",
         "overrange",
+        "missing",
+        "ok",
     ]
-    assert values(data, "node.ac.ch1") == [40.0] * 3
+    assert values(data, "node.ac.ch1") == [40.0] * 5
     assert "node.ac.ch2" not in data.channels.column("channel").to_pylist()
     assert stamps(data, "node.ac")[0] == T0 * S + 48_000_000
     assert "broken_lines" in flags(data)

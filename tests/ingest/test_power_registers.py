@@ -79,7 +79,7 @@ def test_idle_time_in_a_published_figure_is_said_with_numbers(tmp_path, small):
     assert row["value"] == pytest.approx(100 * (ac["integrated_j"] / ac["recomputed_j"] - 1))
     assert "idle time" in row["evidence"]
     # DC has no published figure, which is said.
-    assert found["published_not_checked", ""]["severity"] == "warning"
+    assert found["published_not_checked", ""]["severity"] == "note"
 
 
 def test_a_factor_that_no_file_explains(tmp_path, small):

@@ -54,7 +54,7 @@ def findings_of(
             f"{nameless} of {n} rows have no run_id; each counts as a run of its own, although "
             "some may be totals so far of one run.",
             "Take rows of one run together by hand, or record with a version that writes run_id.",
-            "warning",
+            "note",
         )
     if totals:
         add(
@@ -99,7 +99,8 @@ def findings_of(
             f"{int((factor != 1.0).sum())} of {n} rows hold a PUE other than 1 (up to "
             f"{factor.max():g}): their energies may be those of the data centre, not of the node.",
             "Divide by the PUE before comparing with a meter.",
-            "warning",
+            "error",
+            principle="holistic",
             value=float(factor.max()),
         )
     if "energy_consumed" in numbers and all(part in numbers for part in _PARTS):
@@ -119,6 +120,7 @@ def findings_of(
                 "warning",
                 value=100 * float(off[wrong].max()),
                 unit="%",
+                principle="holistic",
             )
     modes = (
         sorted(set(frame["tracking_mode"].str.strip()) - {""}) if "tracking_mode" in frame else []

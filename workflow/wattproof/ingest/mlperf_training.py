@@ -224,7 +224,7 @@ def _scatter_findings(log: Log, folder: MlperfFolder) -> list[dict[str, Any]]:
                 "energies agree, single samples do not.",
                 "Compare the registers by energies of whole runs; take no efficiency from single "
                 "samples.",
-                severity="warning",
+                severity="note",
                 affected=found.pairs,
                 value=100 * found.sample_spread,
                 unit="%",

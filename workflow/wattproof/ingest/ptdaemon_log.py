@@ -72,7 +72,9 @@ def _number(word: str) -> tuple[float, str]:
         return float("nan"), REASONS.get(word.strip().lower(), "garbled")
     if value == NOT_MEASURED:
         return float("nan"), "not_supported"
-    if not np.isfinite(value):
+    if np.isnan(value):
+        return value, "missing"
+    if np.isinf(value):
         return float("nan"), "overrange"
     return value, "ok"
 

@@ -43,7 +43,7 @@ def _reproduced(log: Log, row: dict[str, Any], tolerance: float) -> list[dict[st
                 f"{row['benchmark']}, {row['channel']}: the readings cover too little of the run, "
                 "by the stamps of their log, to compare the published figure.",
                 "Give a log of the whole run; if its clock is another one, say its time zone.",
-                severity="warning",
+                severity="note",
                 channel=row["channel"],
             )
         ]
@@ -127,7 +127,7 @@ def findings(
             "published_not_checked",
             reason,
             "Give the whole set of runs, or leave the figure out.",
-            severity="warning",
+            severity="note",
         )
         for reason in compared.attrs.get("refused", ())
     ]

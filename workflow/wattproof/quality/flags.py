@@ -299,7 +299,7 @@ FLAGS: dict[str, Flag] = {
     "whole_second_start": Flag(
         "The start of the log is only known to a second.", "Give start in the manifest.", NOTE
     ),
-    "truncated_lines": Flag("Lines of the log are cut off.", "Restore the log.", WARNING),
+    "truncated_lines": Flag("Lines of the log are cut off.", "Restore the log.", NOTE),
     "marks_on_another_clock": Flag(
         "The marks of the runs are by another machine's clock than the readings.",
         "Exchange stamped messages between the machines, or mark runs where power is recorded.",
