@@ -16,7 +16,10 @@ from wattproof.errors import WattproofError
 
 def test_ptdaemon_channels_and_values_that_are_none(tmp_path):
     more = ",Ch1,Watts,40.0,Volts,230,Ch2,Watts,-1.0,Volts,-1"
-    content = spl(5, [100.5, "-1.000000", "Inf", "NaN", "0.000000"], more=more) + "Time,02-12-2022 08:20:0"
+    content = (
+        spl(5, [100.5, "-1.000000", "Inf", "NaN", "0.000000"], more=more)
+        + "Time,02-12-2022 08:20:0"
+    )
     data = one_log(tmp_path, "ptdaemon", content, time_zone="UTC")
     assert values(data, "node.ac") == [100.5, None, None, None, 0.0]
     assert [r["status"] for r in data.samples.to_pylist() if r["channel"] == "node.ac"] == [
