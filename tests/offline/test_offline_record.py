@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,8 @@ from wattproof.offline.staging import stage
 from wattproof.virtual import presets, truth
 from wattproof.virtual.load import Load
 
-SCHEMA = config.load_schema("config/schema/campaign.schema.json")
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = config.load_schema(ROOT / "config" / "schema" / "campaign.schema.json")
 
 CAMPAIGN = {
     "campaign": "off",
