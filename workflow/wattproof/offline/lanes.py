@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,8 @@ _MAKERS: dict[str, Maker] = {
 WORDS = pa.array([status.value for status in STATUSES], pa.string())
 
 
-def sample(scene: Scene, wanted: Mapping[str, Mapping[str, Any]]) -> list[Lane]:
-    """Record every instrument of a campaign.
+def sample(scene: Scene, wanted: Mapping[str, Mapping[str, Any]]) -> Iterator[Lane]:
+    """Record every instrument of a campaign, one lane after the other.
 
     Args:
         scene: What there is to be measured.
@@ -39,7 +39,6 @@ def sample(scene: Scene, wanted: Mapping[str, Mapping[str, Any]]) -> list[Lane]:
     Raises:
         WattproofError: If the virtual node has no such instrument.
     """
-    found: list[Lane] = []
     for name, settings in wanted.items():
         if name not in _MAKERS:
             # The same sentence as in live mode, if it is an instrument at all.
@@ -48,12 +47,11 @@ def sample(scene: Scene, wanted: Mapping[str, Mapping[str, Any]]) -> list[Lane]:
                 f"Source '{name}' cannot be simulated.{did_you_mean(name, _MAKERS)} Remove it from "
                 "'sources'."
             )
-        found += _MAKERS[name](scene, settings)
-    return found
+        yield from _MAKERS[name](scene, settings)
 
 
 def sealed(
-    lanes: list[Lane], scene: Scene, recording: str, session: int = 0
+    lanes: Iterable[Lane], scene: Scene, recording: str, session: int = 0
 ) -> dict[str, pa.Table]:
     """Return tables ``samples``, ``channels`` and ``health``, made by the recorder's own code."""
     parts = {lane.name: [_part(lane, scene.wall_offset_ns)] for lane in lanes}

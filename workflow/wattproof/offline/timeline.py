@@ -50,8 +50,9 @@ START_S = 2.0
 WARM_UP_S = 0.5
 TURN_S = 0.15
 """Between phases: loaders start, the model is saved."""
-PUBLISH_S = 0.01
-"""Steps shorter than this are published together (`training.activity`)."""
+PUBLISH_S = 0.037
+"""Steps shorter than this are published together, as in live mode (there 10 ms), and not in step
+with the sensors' 100 ms."""
 EVAL_BATCH = 1000
 
 

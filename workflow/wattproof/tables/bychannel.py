@@ -35,23 +35,31 @@ def _codes(table: pa.Table) -> list[np.ndarray]:
     return found
 
 
+def _edges(codes: list[np.ndarray], rows: int) -> list[int]:
+    """Return where one channel's stretch ends and the next one begins, both ends included."""
+    changes = np.any([np.diff(column) != 0 for column in codes], axis=0)
+    return [0, *(np.flatnonzero(changes) + 1).tolist(), rows]
+
+
 def by_channel(table: pa.Table) -> pa.Table:
     """Bring the rows of each channel together, in their order; channels in the order of `KEY`."""
     if table.num_rows == 0:
         return table
-    order = np.lexsort(_codes(table)[::-1])
-    if (np.diff(order) == 1).all():
-        return table
-    return table.take(pa.array(order))
+    codes = _codes(table)
+    edges = _edges(codes, table.num_rows)
+    keys = [tuple(int(column[begin]) for column in codes) for begin in edges[:-1]]
+    if len(set(keys)) < len(keys):
+        return table.take(pa.array(np.lexsort(codes[::-1])))
+    # Each channel is one stretch already: they change places without being copied.
+    order = sorted(range(len(keys)), key=lambda i: keys[i])
+    return pa.concat_tables([table.slice(edges[i], edges[i + 1] - edges[i]) for i in order])
 
 
 def stretches(table: pa.Table) -> Iterator[pa.Table]:
     """Yield the rows of one channel after the other, from a table in the order of `by_channel`."""
     if table.num_rows == 0:
         return
-    changes = np.any([np.diff(codes) != 0 for codes in _codes(table)], axis=0)
-    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), table.num_rows]
-    for begin, end in pairwise(edges):
+    for begin, end in pairwise(_edges(_codes(table), table.num_rows)):
         yield table.slice(begin, end - begin)
 
 

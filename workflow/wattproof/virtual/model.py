@@ -21,6 +21,8 @@ from wattproof.virtual.presets import Parameters
 
 Array = NDArray[np.float64]
 
+BLOCK_EVENTS = 32_768
+
 LEVELS = ("gpu_compute", "gpu_memory", "cpu_load", "dram_load")
 
 
@@ -215,12 +217,17 @@ class PowerTrace:
         """Append events none of which is earlier than the last one so far."""
         events = events[np.argsort(events["mono_ns"], kind="stable")]
         self._latest_ns = int(events["mono_ns"][-1])
+        self._reserve(self._n + len(events))
+        # In blocks: what is needed in between is several times what stays.
+        for begin in range(0, len(events), BLOCK_EVENTS):
+            self._append_block(events[begin : begin + BLOCK_EVENTS])
+
+    def _append_block(self, events: NDArray[np.void]) -> None:
         times = np.maximum(events["mono_ns"], self.t0_ns)
         levels = self._filled(events)
         self._levels = levels[-1].copy()
         watts = self.model.watts(levels)
         n, m = self._n, len(events)
-        self._reserve(n + m)
         self._t[n : n + m], self._w[n : n + m] = times, watts
         steps_s = np.diff(self._t[n - 1 : n + m]) * 1e-9
         added = np.cumsum(self._w[n - 1 : n + m - 1] * steps_s[:, None], axis=0)
