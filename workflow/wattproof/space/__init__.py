@@ -11,12 +11,15 @@ from functools import cache
 
 from wattproof.errors import WattproofError, did_you_mean
 from wattproof.space.base import Space
+from wattproof.space.ea_has import EaHasCifar10, EaHasTinyImageNet
 from wattproof.space.regnet import Complexity, Network
 from wattproof.space.regnet_demo import RegNetDemo
 
 __all__ = ["Complexity", "Network", "Space", "get", "names"]
 
 _SPACES: dict[str, Callable[[], Space]] = {
+    "ea_has_cifar10": EaHasCifar10,
+    "ea_has_tinyimagenet": EaHasTinyImageNet,
     "regnet_demo": RegNetDemo,
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
 from wattproof.errors import WattproofError
@@ -62,6 +63,9 @@ class Complexity:
             self.params + other.params,
             self.activations + other.activations,
         )
+
+    def __mul__(self, times: int) -> Complexity:
+        return Complexity(self.macs * times, self.params * times, self.activations * times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,26 +169,33 @@ class Network:
             blocks = []
             for index in range(depth):
                 stride = STAGE_STRIDE if index == 0 else 1
-                blocks.append(
-                    BlockShape(
-                        w_in=w_in,
-                        width=width,
-                        stride=stride,
-                        group_width=min(self.group_width, width),
-                        se_width=round(self.se_ratio * w_in),
-                        side_in=side,
-                    )
-                )
+                blocks.append(self._block(w_in, width, stride, side))
                 w_in, side = width, output_side(side, stride)
             stages.append(tuple(blocks))
         return tuple(stages)
 
+    def _block(self, w_in: int, width: int, stride: int, side_in: int) -> BlockShape:
+        return BlockShape(
+            w_in=w_in,
+            width=width,
+            stride=stride,
+            group_width=min(self.group_width, width),
+            se_width=round(self.se_ratio * w_in),
+            side_in=side_in,
+        )
+
     def complexity(self) -> Complexity:
         """Exact multiply-accumulates, parameters and activations of one image's forward pass."""
         total = conv_cost(3, 3, self.stem_width, self.resolution) + _norm_cost(self.stem_width)
-        for stage in self.blocks():
-            for block in stage:
-                total += _block_cost(block)
+        w_in, side = self.stem_width, self.resolution
+        for width, depth in zip(self.widths, self.depths, strict=True):
+            first = self._block(w_in, width, STAGE_STRIDE, side)
+            side = output_side(side, STAGE_STRIDE)
+            total += _block_cost(first)
+            if depth > 1:
+                # All further blocks of a stage are alike.
+                total += _block_cost(self._block(width, width, 1, side)) * (depth - 1)
+            w_in = width
         width = self.widths[-1]
         linear = (width + 1) * self.classes
         return total + Complexity(linear, linear, self.classes)
@@ -222,6 +233,7 @@ def _norm_cost(channels: int) -> Complexity:
     return Complexity(0, 2 * channels, 0)
 
 
+@lru_cache(maxsize=65_536)
 def _block_cost(block: BlockShape) -> Complexity:
     side_out = output_side(block.side_in, block.stride)
     w_in, width = block.w_in, block.width
