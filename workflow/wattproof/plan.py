@@ -96,13 +96,58 @@ def _load_row(config: Config, recording: str, position: int, load: str, seconds:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Runs of one setting; their recordings and runs are named after it.
+
+    Attributes:
+        name: Begins the names of its recordings and runs.
+        setting: single | packed | ddp.
+        runs: Trainings; each network once before any comes again.
+        replicates: So many of the first ones are trained again with another seed.
+        seed: Of the draw of configurations.
+        runs_per_recording: A recording is one cluster job.
+    """
+
+    name: str
+    setting: str
+    runs: int
+    replicates: int
+    seed: int
+    runs_per_recording: int
+
+
+def groups(config: Config) -> list[Group]:
+    """Return the groups of a campaign: those of ``plan.groups``, else the plan itself is the one.
+
+    What a group does not say is as in the plan; but its seed is the plan's plus its place, so that
+    groups draw configurations of their own.
+    """
+    plan = config["plan"]
+    usual = {k: plan[k] for k in ("setting", "replicates", "runs_per_recording")}
+    if not plan.get("groups"):
+        return [Group(name=plan["setting"], runs=plan["runs"], seed=plan["seed"], **usual)]
+    return [
+        Group(**{**usual, "seed": plan["seed"] + place, **entry})
+        for place, entry in enumerate(plan["groups"])
+    ]
+
+
 def _train_row(
-    config: Config, recording: str, position: int, index: int, chosen: dict[str, Any], seed: int
+    config: Config,
+    group: Group,
+    recording: str,
+    position: int,
+    index: int,
+    chosen: dict[str, Any],
+    seed: int,
 ) -> PlanRow:
-    setting = config["plan"]["setting"]
+    setting = group.setting
     training = config["training"]
     # Where the files lie and how long a run may take do not change what it is.
     recipe = {k: v for k, v in training.items() if k not in ("data_dir", "time_limit_s")}
+    if recipe.get("shorten") == 1:
+        del recipe["shorten"]  # runs planned before there was the key keep their names
     spec: dict[str, Any] = {
         "kind": "train",
         "setting": setting,
@@ -113,7 +158,7 @@ def _train_row(
     }
     digest = fingerprint({**spec, "training": recipe, "measurement": _measurement(config)})
     network = space.get(config["space"]).realise(chosen, resolution=training["image_size"])
-    run_id = f"{setting}-{index:05d}-{digest[:8]}"
+    run_id = f"{group.name}-{index:05d}-{digest[:8]}"
     return PlanRow(
         run_id,
         setting,
@@ -156,7 +201,7 @@ def make_plan(config: Config) -> list[PlanRow]:
         the calibration loads, repeated in rotated order so that drift does not side with one.
     """
     rows: list[PlanRow] = []
-    calibration, plan = config["calibration"], config["plan"]
+    calibration = config["calibration"]
     loads = calibration["loads"]
     if loads and calibration["repeats"]:
         recording = f"{CALIBRATION}-000"
@@ -166,16 +211,24 @@ def make_plan(config: Config) -> list[PlanRow]:
             for load in loads[shift:] + loads[:shift]:
                 rows.append(_load_row(config, recording, len(rows), load, calibration["load_s"]))
         rows += _sync_at_end(config, recording, len(rows))
-    configs = space.get(config["space"]).sample(plan["runs"], plan["seed"])
+    for group in groups(config):
+        rows += _group_rows(config, group)
+    return rows
+
+
+def _group_rows(config: Config, group: Group) -> list[PlanRow]:
+    """Recordings of one group: loads at the start, trainings, the clock pattern at the end."""
+    rows: list[PlanRow] = []
+    configs = space.get(config["space"]).sample(group.runs, group.seed)
     jobs = [(chosen, 0) for chosen in configs]
-    jobs += [(chosen, 1) for chosen in configs[: plan["replicates"]]]
-    size = plan["runs_per_recording"]
+    jobs += [(chosen, 1) for chosen in configs[: group.replicates]]
+    size = group.runs_per_recording
     for start in range(0, len(jobs), size):
-        recording = f"{plan['setting']}-{start // size:03d}"
+        recording = f"{group.name}-{start // size:03d}"
         part = _preamble(config, recording)
         for index in range(start, min(start + size, len(jobs))):
             chosen, seed = jobs[index]
-            part.append(_train_row(config, recording, len(part), index, chosen, seed))
+            part.append(_train_row(config, group, recording, len(part), index, chosen, seed))
         rows += [*part, *_sync_at_end(config, recording, len(part))]
     return rows
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wattproof import sensing, space
+from wattproof import plan, sensing, space
 from wattproof.config import Config, is_offline
 from wattproof.errors import WattproofError, did_you_mean
 from wattproof.offline import learning
@@ -29,11 +29,7 @@ def check(config: Config, file: str) -> Config:
             f"{file}: key 'space' names an unknown search space '{config['space']}'."
             f"{did_you_mean(config['space'], space.names())}"
         )
-    try:
-        # Drawing is what the plan will do: it knows how many configurations there are.
-        space.get(config["space"]).sample(config["plan"]["runs"], config["plan"]["seed"])
-    except WattproofError as error:
-        raise WattproofError(f"{file}: key 'plan.runs': {error}") from error
+    _check_groups(config, file)
     node = config["node"]
     if node["kind"] == "virtual":
         try:
@@ -50,6 +46,11 @@ def check(config: Config, file: str) -> Config:
         except WattproofError as error:
             raise WattproofError(f"{file}: key 'analysis.sensors': {error}") from error
     training = config["training"]
+    if training["shorten"] != 1 and not is_offline(config):
+        raise WattproofError(
+            f"{file}: key 'training.shorten' is {training['shorten']}, but real trainings are not "
+            "shortened; set it to 1, or choose fewer epochs in the space."
+        )
     try:
         if is_offline(config):
             learning.task(training["dataset"])  # nothing is read of it
@@ -58,3 +59,31 @@ def check(config: Config, file: str) -> Config:
     except WattproofError as error:
         raise WattproofError(f"{file}: key 'training.dataset': {error}") from error
     return config
+
+
+def _check_groups(config: Config, file: str) -> None:
+    """Check that the space has as many configurations as each group asks for, and its setting."""
+    found = plan.groups(config)
+    names = [group.name for group in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise WattproofError(
+            f"{file}: two groups under 'plan.groups' are named '{twice}'; rename one."
+        )
+    for group in found:
+        key = "plan.groups" if config["plan"]["groups"] else "plan"
+        if group.name == plan.CALIBRATION:
+            raise WattproofError(
+                f"{file}: a group under '{key}' is named '{group.name}', as the recordings of the "
+                "calibration loads are; rename it."
+            )
+        if group.setting != "single" and not is_offline(config):
+            raise WattproofError(
+                f"{file}: key '{key}': setting '{group.setting}' can only be planned with "
+                "node.mode: offline so far; use setting: single."
+            )
+        try:
+            # Drawing is what the plan will do: it knows how many configurations there are.
+            space.get(config["space"]).sample(group.runs, group.seed)
+        except WattproofError as error:
+            raise WattproofError(f"{file}: key '{key}.runs': {error}") from error
