@@ -40,8 +40,9 @@ def test_known_node_is_recovered_exactly():
     model = found.model
     assert model is not None
     assert (model.b0_w, model.b1, model.b2) == pytest.approx((50.0, 0.10, 0.05))
+    assert model.b3 == pytest.approx(0.10)  # this node's memory costs as much as its CPUs
     assert model.socket_range_w == pytest.approx((70.0, 320.0))
-    assert found.load_matched_w(200.0, 300.0) == pytest.approx(50 + 20 + 15)
+    assert found.load_matched_w(200.0, 300.0, 30.0) == pytest.approx(50 + 20 + 15)
 
 
 def test_spread_and_uncertainty_of_the_mean():
@@ -62,7 +63,7 @@ def test_spread_and_uncertainty_of_the_mean():
 def test_reference_solves_the_balance(b0, b1, b2, socket, gpu):
     found = offsocket.fit(table(*calibration(lambda s, g: b0 + b1 * s + b2 * g)))
     meter = socket + gpu + b0 + b1 * socket + b2 * gpu
-    assert found.gpu_total_w(meter, socket) == pytest.approx(gpu, rel=1e-6)
+    assert found.gpu_total_w(meter, socket, 40.0) == pytest.approx(gpu, rel=1e-6)
 
 
 def test_slopes_are_never_negative():
@@ -72,24 +73,61 @@ def test_slopes_are_never_negative():
     assert model.b2 > 0.0
 
 
+def memory_law(packages_w: float, dram_w: float, gpu_w: float) -> float:
+    """A board on which memory costs much more beside itself than CPUs do."""
+    return 50.0 + 0.05 * packages_w + 1.5 * dram_w + 0.1 * gpu_w
+
+
+def test_memory_has_a_slope_of_its_own_where_the_loads_tell_it():
+    rows = [
+        load(kind, repeat, node_powers(p, d, [g], memory_law(p, d, g)))
+        for kind, (p, d, g) in LOADS.items()
+        for repeat in range(2)
+    ]
+    found = offsocket.fit(table(*rows))
+    model = found.model
+    assert model is not None
+    assert (model.b0_w, model.b1, model.b2, model.b3) == pytest.approx((50.0, 0.05, 0.1, 1.5))
+    assert model.residual_w == pytest.approx(0.0, abs=1e-6)
+    # A training that loads memory more than CPUs: no calibration load is like it.
+    packages, dram, gpu = 90.0, 50.0, 250.0
+    busy_w = memory_law(packages, dram, gpu)
+    socket = packages + dram
+    assert found.load_matched_w(socket, gpu, dram) == pytest.approx(busy_w)
+    assert found.gpu_total_w(socket + gpu + busy_w, socket, dram) == pytest.approx(gpu)
+    assert np.isnan(found.gpu_total_w(socket + gpu + busy_w, socket, np.nan))
+
+    # Idle, prime and gpu alone leave memory where CPUs are: one slope for both, and no guess.
+    few = {kind: rows[2 * i : 2 * i + 2] for i, kind in enumerate(LOADS)}
+    lumped = offsocket.fit(table(*few["idle"], *few["prime"], *few["gpu"])).model
+    assert lumped is not None
+    assert lumped.b3 == lumped.b1
+
+    # Without a DRAM domain memory is a part of what is sought.
+    bare = table(*rows)
+    blind = offsocket.fit(bare[bare["channel"] != "cpu0.dram"])
+    assert blind.model is not None
+    assert np.isfinite(blind.load_matched_w(120.0, 250.0, np.nan))
+
+
 @pytest.mark.parametrize("gain", [0.95, 1.05])
 def test_constant_nvml_gain_is_absorbed_by_load_matching_as_documented(gain):
     found = offsocket.fit(table(*calibration(gain=gain)))
     socket, gpu = 150.0, 300.0
     meter = socket + gpu + busy(socket, gpu)
     # What is derived follows NVML's reading, not the truth.
-    assert found.gpu_total_w(meter, socket) == pytest.approx(gain * gpu, abs=1e-6)
+    assert found.gpu_total_w(meter, socket, 25.0) == pytest.approx(gain * gpu, abs=1e-6)
     # The idle variant shows the gain, mixed with 0.1·(150 − 70) + 0.05·(300 − 70) W of growth.
-    idle = found.gpu_total_w(meter, socket, "idle")
+    idle = found.gpu_total_w(meter, socket, 25.0, "idle")
     assert idle == pytest.approx(gpu + 8.0 + 11.5 + (gain - 1) * 70.0)
 
 
 def test_out_of_range_is_unknown_not_extrapolated():
     found = offsocket.fit(table(*calibration(kinds=("idle", "prime", "stress"))))
     assert found.model is not None
-    assert np.isfinite(found.load_matched_w(100.0, 72.0))
-    assert np.isnan(found.load_matched_w(100.0, 400.0))  # GPU never worked in the calibration
-    assert np.isnan(found.load_matched_w(np.nan, 72.0))
+    assert np.isfinite(found.load_matched_w(100.0, 72.0, 15.0))
+    assert np.isnan(found.load_matched_w(100.0, 400.0, 15.0))  # GPU never worked in the calibration
+    assert np.isnan(found.load_matched_w(np.nan, 72.0, 15.0))
 
 
 def test_refusals_say_what_is_missing():
@@ -104,7 +142,7 @@ def test_refusals_say_what_is_missing():
         with pytest.raises(WattproofError, match="Off-socket power under 'idle' is unknown"):
             found.power_w("idle")
         with pytest.raises(WattproofError, match="No load-matched"):
-            found.load_matched_w(1.0, 1.0)
+            found.load_matched_w(1.0, 1.0, 1.0)
     assert "no usable idle window" in offsocket.fit(full[full["kind"] != "idle"]).refused
     assert "no calibration windows" in offsocket.fit(tables.empty("energy")).refused
     only_idle = offsocket.fit(full[full["kind"] == "idle"])
@@ -119,7 +157,7 @@ def test_refusals_say_what_is_missing():
     negative = offsocket.fit(table(load("idle", 0, node_powers(60, 10, [70], -20.0))))
     assert "-20.0 W" in negative.refused
     with pytest.raises(WattproofError, match="must be 'load' or 'idle'"):
-        offsocket.fit(full).gpu_total_w(1.0, 1.0, "prime")
+        offsocket.fit(full).gpu_total_w(1.0, 1.0, 1.0, "prime")
 
 
 def test_sync_windows_and_unproven_clocks_do_not_count():

@@ -75,7 +75,9 @@ def reference_gpu(
         WattproofError: If the off-socket power is unknown or the variant is.
     """
     balance = node_balance(energy)
-    total = offsocket.gpu_total_w(balance["meter_w"], balance["socket_w"], variant)
+    total = offsocket.gpu_total_w(
+        balance["meter_w"], balance["socket_w"], balance["dram_w"], variant
+    )
     mean_w = total - balance["others_w"].to_numpy(np.float64)
     energy_j = mean_w * balance["duration_s"].to_numpy(np.float64)
     return pd.DataFrame(

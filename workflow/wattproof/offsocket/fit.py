@@ -4,12 +4,15 @@ Which value to use is a choice with a price:
 
 * ``idle``: the mean over idle windows. Independent of NVML's gain (at idle power a gain error is
   worth little), but too low under load: fans and power supply losses grow.
-* load-matched: ``P_busy = b0 + b1·P_socket + b2·P_gpu``, fitted to all calibration windows. The
-  GPU power in the fit comes from NVML itself, so it is *circular*: a constant gain error of NVML
-  looks like off-socket power that grows with GPU power and goes into b2, as long as b2 stays
-  positive. A comparison of NVML with this reference therefore shows noise, missing samples, wrong
-  windows, offsets that change and non-linearity, but **not** a constant gain error; the idle
-  variant does show one, mixed with the growth of the off-socket power.
+* load-matched: ``P_busy = b0 + b1·P_packages + b2·P_gpu + b3·P_dram``, fitted to all calibration
+  windows. CPU and memory have slopes of their own where the loads tell them apart (prime keeps
+  memory idle, stress does not): what stands behind them on the board differs, and a training loads
+  memory more than CPUs. Where they do not, b3 = b1. The GPU power in the fit comes from NVML
+  itself, so it is *circular*: a constant gain error of NVML looks like off-socket power that grows
+  with GPU power and goes into b2, as long as b2 stays positive. A comparison of NVML with this
+  reference therefore shows noise, missing samples, wrong windows, offsets that change and
+  non-linearity, but **not** a constant gain error; the idle variant does show one, mixed with the
+  growth of the off-socket power.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ LOADS = ("idle", "prime", "stress", "gpu")
 
 MIN_WINDOWS = 3
 """Windows needed for a model with three coefficients."""
+
+MIN_WINDOWS_APART = 4
+"""… and of one with four."""
 
 MIN_SPREAD_W = 2.0
 """An input that varies by less between the calibration windows gets no slope of its own."""
@@ -58,12 +64,13 @@ class LoadPower:
 
 @dataclass(frozen=True, slots=True)
 class LoadModel:
-    """``P_busy = b0_w + b1·P_socket + b2·P_gpu`` with b1, b2 ≥ 0.
+    """``P_busy = b0_w + b1·P_packages + b2·P_gpu + b3·P_dram`` with b1, b2, b3 ≥ 0.
 
     Attributes:
         b0_w: Intercept.
-        b1: Per watt of CPU packages and DRAM.
+        b1: Per watt of CPU packages.
         b2: Per watt of all GPUs, by NVML.
+        b3: Per watt of DRAM; as b1 where the calibration loads do not tell them apart.
         residual_w: Root mean square residual of the calibration windows.
         n: Windows fitted.
         socket_range_w: Smallest and largest CPU and memory power of the calibration windows.
@@ -73,6 +80,7 @@ class LoadModel:
     b0_w: float
     b1: float
     b2: float
+    b3: float
     residual_w: float
     n: int
     socket_range_w: tuple[float, float]
@@ -89,7 +97,7 @@ class OffSocket:
         refused: Why there is no off-socket power at all; empty if there is.
         model_refused: Why there is no load-matched model; empty if there is one.
         windows: The calibration windows used: window_id, recording, kind, duration_s, and mean
-            powers meter_w, socket_w, gpu_w, busy_w.
+            powers meter_w, packages_w, dram_w, socket_w, gpu_w, busy_w.
     """
 
     by_kind: Mapping[str, LoadPower]
@@ -121,12 +129,13 @@ class OffSocket:
             raise WattproofError(f"No load-matched off-socket power: {self.model_refused}.")
         return self.model
 
-    def load_matched_w(self, socket_w: ArrayLike, gpu_w: ArrayLike) -> F64Array:
+    def load_matched_w(self, socket_w: ArrayLike, gpu_w: ArrayLike, dram_w: ArrayLike) -> F64Array:
         """Return the off-socket power at given CPU + memory power and total GPU power.
 
         Args:
             socket_w: Power of packages and DRAM, any shape.
             gpu_w: Power of all GPUs, the same shape.
+            dram_w: DRAM's part of `socket_w`; NaN on a node without a DRAM domain.
 
         Returns:
             Watts; NaN where an input is NaN or out of range (see `in_range`).
@@ -136,8 +145,16 @@ class OffSocket:
         """
         model = self._model()
         socket, gpu = np.asarray(socket_w, np.float64), np.asarray(gpu_w, np.float64)
-        busy = model.b0_w + model.b1 * socket + model.b2 * gpu
+        busy = model.b0_w + self._socket_part_w(socket, dram_w) + model.b2 * gpu
         return np.where(self.in_range(socket, gpu), busy, np.nan)
+
+    def _socket_part_w(self, socket_w: F64Array, dram_w: ArrayLike) -> F64Array:
+        """Return what of the off-socket power goes with CPUs and memory."""
+        model = self._model()
+        part: F64Array = model.b1 * socket_w
+        if model.b3 != model.b1:
+            part = part + (model.b3 - model.b1) * np.asarray(dram_w, np.float64)
+        return part
 
     def in_range(self, socket_w: ArrayLike, gpu_w: ArrayLike) -> NDArray[np.bool_]:
         """Tell where the model may be used: the calibrated range, widened by `MARGIN`."""
@@ -152,17 +169,19 @@ class OffSocket:
         return inside
 
     def gpu_total_w(
-        self, meter_w: ArrayLike, socket_w: ArrayLike, variant: str = "load"
+        self, meter_w: ArrayLike, socket_w: ArrayLike, dram_w: ArrayLike, variant: str = "load"
     ) -> F64Array:
         """Return the power of all GPUs that the node balance leaves over (paper.md eq. 2).
 
         With the load-matched variant, eq. 2 holds with the off-socket power at the very GPU power
-        that comes out, so it is solved for that: ``(meter − socket − b0 − b1·socket)/(1 + b2)``.
+        that comes out, so it is solved for that:
+        ``(meter − socket − b0 − b1·packages − b3·DRAM)/(1 + b2)``.
         NVML's reading of the window itself does not enter.
 
         Args:
             meter_w: Power of the node.
             socket_w: Power of packages and DRAM, the same shape.
+            dram_w: DRAM's part of it; NaN on a node without a DRAM domain.
             variant: "load" or "idle".
 
         Returns:
@@ -179,7 +198,8 @@ class OffSocket:
                 f"analysis.off_socket is '{variant}'; it must be 'load' or 'idle'."
             )
         model = self._model()
-        gpu = (meter - socket - model.b0_w - model.b1 * socket) / (1.0 + model.b2)
+        gpu = meter - socket - model.b0_w - self._socket_part_w(socket, dram_w)
+        gpu = gpu / (1.0 + model.b2)
         return np.where(self.in_range(socket, gpu), gpu, np.nan)
 
 
@@ -197,10 +217,12 @@ def _fit_model(windows: pd.DataFrame) -> tuple[LoadModel | None, str]:
         return None, f"only {len(windows)} usable calibration windows, {MIN_WINDOWS} are needed"
     from scipy.optimize import nnls
 
-    inputs = windows[["socket_w", "gpu_w"]].to_numpy(np.float64)
+    apart = _tells_memory_apart(windows)
+    first = "packages_w" if apart else "socket_w"
+    names = [first, "gpu_w", "dram_w"] if apart else [first, "gpu_w"]
+    inputs = windows[names].to_numpy(np.float64)
     busy = windows["busy_w"].to_numpy(np.float64)
-    spread = np.ptp(inputs, axis=0)
-    varies = spread >= MIN_SPREAD_W
+    varies = np.ptp(inputs, axis=0) >= MIN_SPREAD_W
     if not varies.any():
         return None, (
             f"CPU and GPU power vary by less than {MIN_SPREAD_W:g} W between the calibration "
@@ -209,20 +231,33 @@ def _fit_model(windows: pd.DataFrame) -> tuple[LoadModel | None, str]:
         )
     # Centred columns leave the intercept free: it is what the means need.
     centre, level = inputs.mean(axis=0), float(busy.mean())
-    slopes = np.zeros(2)
+    slopes = np.zeros(len(names))
     slopes[varies] = nnls((inputs - centre)[:, varies], busy - level)[0]
     intercept = level - float(centre @ slopes)
     residual = busy - intercept - inputs @ slopes
-    low, high = inputs.min(axis=0), inputs.max(axis=0)
+    ranges = [(float(windows[n].min()), float(windows[n].max())) for n in ("socket_w", "gpu_w")]
     return LoadModel(
         b0_w=intercept,
         b1=float(slopes[0]),
         b2=float(slopes[1]),
+        b3=float(slopes[-1] if apart else slopes[0]),
         residual_w=float(np.sqrt(np.mean(residual**2))),
         n=len(windows),
-        socket_range_w=(float(low[0]), float(high[0])),
-        gpu_range_w=(float(low[1]), float(high[1])),
+        socket_range_w=ranges[0],
+        gpu_range_w=ranges[1],
     ), ""
+
+
+def _tells_memory_apart(windows: pd.DataFrame) -> bool:
+    """Whether DRAM power varies by itself in the calibration, not only with CPU and GPU power."""
+    columns = ["packages_w", "gpu_w", "dram_w"]
+    if len(windows) < MIN_WINDOWS_APART or windows[columns].isna().any(axis=None):
+        return False
+    values = windows[columns].to_numpy(np.float64)
+    values = values - values.mean(axis=0)
+    along = np.linalg.lstsq(values[:, :2], values[:, 2], rcond=None)[0]
+    own = values[:, 2] - values[:, :2] @ along
+    return bool(np.sqrt(np.mean(own**2)) >= MIN_SPREAD_W)
 
 
 def _refusal(found: pd.DataFrame, usable: pd.DataFrame) -> str:
@@ -254,7 +289,8 @@ def fit(energy: pd.DataFrame) -> OffSocket:
     found = balance[balance["kind"].isin(LOADS)]
     usable = found[found["busy_w"].notna()]
     columns = ["window_id", "recording", "kind", "duration_s"]
-    windows = usable[[*columns, "meter_w", "socket_w", "gpu_w", "busy_w"]].reset_index(drop=True)
+    powers = ["meter_w", "packages_w", "dram_w", "socket_w", "gpu_w", "busy_w"]
+    windows = usable[[*columns, *powers]].reset_index(drop=True)
     refused = _refusal(found, usable)
     if refused:
         return OffSocket({}, None, refused, refused, windows)
