@@ -104,3 +104,10 @@ def test_points_that_build_nothing_are_refused() -> None:
     assert not found.valid({**found.sample(1, 0)[0], **point})  # too few multiply-accumulates
     tiny = space.get("ea_has_tinyimagenet")
     assert tiny.realise(point).key == "regnet-s32-w48x120-d4x2-g1"
+
+
+def test_the_configspace_holds_all_axes(name: str) -> None:
+    found = space.get(name)
+    listed = found.configspace()
+    assert set(listed) == {*found.architecture, *found.training}
+    assert dict(listed.sample_configuration())["batch_size"] == 1024

@@ -172,11 +172,19 @@ class GridSpace(ABC):
         It holds the whole grid. That a point builds an allowed network is not a forbidden clause
         (it depends on four parameters through logarithms): ask `valid`.
         """
-        from ConfigSpace import Categorical, ConfigurationSpace, Integer, OrdinalHyperparameter
+        from ConfigSpace import (
+            Categorical,
+            ConfigurationSpace,
+            Constant,
+            Integer,
+            OrdinalHyperparameter,
+        )
 
         space = ConfigurationSpace(name=self.name)
         for key, values in (*self.architecture.items(), *self.training.items()):
-            if any(isinstance(value, str) for value in values):
+            if len(values) == 1:
+                space.add(Constant(key, values[0]))
+            elif any(isinstance(value, str) for value in values):
                 space.add(Categorical(key, list(values)))
             elif list(values) == list(range(int(values[0]), int(values[-1]) + 1)):
                 space.add(Integer(key, (int(values[0]), int(values[-1]))))
