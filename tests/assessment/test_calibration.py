@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wattproof import calibration, offsocket, tables
 from wattproof.calibration.base import ESTIMATORS
 from wattproof.calibration.code_carbon import dimms, ram_2x_w, ram_3x_w
-from wattproof.calibration.regression import conformal_quantile, half_widths
+from wattproof.calibration.heldout import conformal_quantile, half_widths
 from wattproof.errors import WattproofError
 
 RAM_TABLE = [  # measurement.md 7.2, executed with the shipped functions: GiB, 2.x W, 3.x W, modules
@@ -108,8 +108,9 @@ def test_parameters_have_value_uncertainty_and_unit(paper):
     rows = paper.table.set_index("estimator")
     tables.conform(paper.table, "calibration")
     assert list(rows.index) == list(ESTIMATORS)
-    labels = ["Code Carbon 3.x", "Code Carbon 2.x", "idle (upper bound)", "prime load",
-              "stress (lower bound)", "regression"]  # fmt: skip
+    labels = ["Code Carbon 3.x", "Code Carbon 2.x", "Code Carbon 2.x, the job's GPUs",
+              "idle (upper bound)", "prime load", "stress (lower bound)", "regression",
+              "load-aware, loads only", "load-aware"]  # fmt: skip
     assert rows["label"].tolist() == labels
     assert json.loads(rows.loc["code_carbon", "parameters"]) == {
         "ram_w": {"value": 70.0, "unit": "W", "u": None},
@@ -123,7 +124,7 @@ def test_parameters_have_value_uncertainty_and_unit(paper):
 def test_agreement_of_the_estimators(paper):
     tables.conform(paper.agreement, "agreement")
     rows = paper.agreement.set_index(["label", "level", "quantity"])
-    assert len(rows) == 6 * 2 * 2
+    assert len(rows) == 9 * 2 * 2
     row = rows.loc[("Code Carbon 2.x", "epoch", "power")]
     assert (row["n"], row["runs"], row["reference"], row["source"]) == (
         6,
@@ -281,7 +282,11 @@ def test_without_a_meter_everything_is_refused_in_words():
     # Code Carbon needs no meter: its estimates stay, without an error.
     estimates = found.estimates
     tables.conform(estimates, "estimates")
-    assert set(estimates["estimator"]) == {"code_carbon", "code_carbon_2x"}
+    assert set(estimates["estimator"]) == {
+        "code_carbon",
+        "code_carbon_2x",
+        "code_carbon_2x_job",
+    }
     assert estimates["reference_j"].isna().all()
     assert estimates["relative_error"].isna().all()
 
@@ -351,3 +356,77 @@ def test_no_trainings():
     assert found.estimates.empty
     assert found.agreement.empty
     assert (found.table["refused"] != "").all()
+
+
+def supplied(dc_w: float) -> float:
+    """AC power behind power supplies with a loss of 15 W + 3 % + 0.00002/W."""
+    return dc_w + 15.0 + 0.03 * dc_w + 2e-5 * dc_w**2
+
+
+def physical_node(noise: float = 0.0, recordings: int = 6, runs: int = 10, seed: int = 0):
+    """Memory brings fans along, CPUs hardly: a watt of DRAM is not a watt of the packages."""
+    rng = np.random.default_rng(seed)
+
+    def powers(packages, dram, gpu):
+        found = node_powers(packages, dram, [gpu], 0.0)
+        dc = 200 + 1.02 * packages + 2.6 * dram + 1.28 * gpu
+        found["node.ac"] = supplied(dc) * (1 + noise * rng.normal())
+        return found
+
+    loads = {"idle": (170, 60, 300), "prime": (560, 63, 300), "stress": (560, 130, 300),
+             "gpu": (190, 64, 1025)}  # fmt: skip
+    rows = [load(kind, i, powers(*loads[kind])) for kind in loads for i in range(3)]
+    for recording in range(recordings):
+        for run in range(runs):
+            common = {"recording": f"rec-{recording}", "run_id": f"r{recording}-{run}"}
+            gpu = rng.uniform(370, 530)
+            shown = powers(rng.uniform(220, 280), rng.uniform(75, 105), gpu)
+            rows.append(window(f"w{recording}-{run}", shown, level="run", **common))
+    return table(*rows)
+
+
+def test_load_aware_knows_memory_and_power_supplies():
+    energy = physical_node()
+    found = calibration.calibrate(energy, channels(), offsocket.fit(energy), SETTINGS)
+    rows = found.table.set_index("estimator")
+    assert rows.loc["load_aware", "error_max"] < 0.001
+    assert rows.loc["load_aware_loads", "error_max"] < 0.03
+    assert rows.loc["load_aware", "error_max"] < 0.3 * rows.loc["regression", "error_max"]
+    assert rows.loc["load_aware_loads", "error_max"] < rows.loc["load_calibrated", "error_max"]
+    values = json.loads(rows.loc["load_aware", "parameters"])
+    assert all(value["value"] >= 0 for value in values.values())
+    assert values["per_dram_w"]["value"] > 2 * values["per_packages_w"]["value"]
+
+
+def test_load_aware_intervals_cover():
+    inside = n = 0
+    for seed in range(4):
+        energy = physical_node(noise=0.01, recordings=8, runs=15, seed=seed)
+        found = calibration.calibrate(energy, channels(), offsocket.fit(energy), SETTINGS)
+        row = found.table.set_index("estimator").loc["load_aware"]
+        inside += row["coverage"] * row["n"]
+        n += row["n"]
+        # ±1.645 standard deviations of 1 % is the narrowest honest interval (DESIGN 13.10: 1.5x).
+        assert row["width"] < 1.5 * 2 * 1.645 * 0.01
+    assert inside / n == pytest.approx(0.9, abs=max(0.02, 2 * np.sqrt(0.09 / n)))
+
+
+def test_load_aware_without_a_memory_domain():
+    energy = physical_node()
+    energy = energy[energy["channel"] != "cpu0.dram"]
+    found = calibration.calibrate(energy, channels(), offsocket.fit(energy), SETTINGS)
+    row = found.table.set_index("estimator").loc["load_aware"]
+    assert "per_dram_w" not in json.loads(row["parameters"])
+    assert row["error_max"] < 0.06
+
+
+def test_code_carbon_of_a_job_leaves_the_other_gpus_out():
+    rows = []
+    for i in range(3):
+        shown = node_powers(250.0, 60.0, [225.0, 75.0, 75.0, 75.0], 500.0)
+        rows.append(window(f"w{i}", shown, level="run", run_id=f"r{i}", recording=f"rec-{i}"))
+    energy = table(*rows)
+    found = calibration.calibrate(energy, channels(HOST_2TIB), offsocket.fit(energy), SETTINGS)
+    runs = found.estimates.set_index("estimator")["energy_j"]
+    assert runs["code_carbon_2x"].to_numpy() == pytest.approx((250 + 450 + 768) * 10.0)
+    assert runs["code_carbon_2x_job"].to_numpy() == pytest.approx((250 + 225 + 768) * 10.0)

@@ -25,7 +25,7 @@ NVML = "nvml"
 CLOCK_NOT_PROVEN = "clock_not_proven"
 """Flag of windows whose source could not be aligned; its energy is not used as the node's."""
 
-NODE_ESTIMATORS = ("regression", "load_calibrated", "idle_calibrated")
+NODE_ESTIMATORS = ("load_aware", "regression", "load_calibrated", "idle_calibrated")
 """Who may stand in for the meter, best first. All are calibrated against it; the uncalibrated
 rules (``code_carbon`` …) only appear in their own ``energy_j_`` columns."""
 

@@ -2,7 +2,7 @@
 
 # The order of these imports is the order of the estimators in tables and figures.
 # isort: off
-from wattproof.calibration import code_carbon, bracket, regression
+from wattproof.calibration import code_carbon, bracket, regression, load_aware
 # isort: on
 
 from wattproof.calibration.assess import Calibration, calibrate
@@ -26,5 +26,6 @@ __all__ = [
     "calibrate",
     "code_carbon",
     "estimator",
+    "load_aware",
     "regression",
 ]

@@ -90,6 +90,15 @@ def _coverage(estimates: pd.DataFrame) -> float | None:
     return float(inside.mean())
 
 
+def _width(estimates: pd.DataFrame) -> float | None:
+    """Mean width of the stated intervals as a share of the reference; None without any."""
+    both = estimates[["lower_j", "upper_j", "reference_j"]].notna().all(axis=1)
+    if not both.any():
+        return None
+    mine = estimates[both]
+    return float(((mine["upper_j"] - mine["lower_j"]) / mine["reference_j"]).mean())
+
+
 def _score(entry: Estimator, outcome: Outcome, estimates: pd.DataFrame) -> dict[str, Any]:
     """One row of table ``calibration``: parameters, and the errors over the run windows."""
     runs = estimates[estimates["level"] == "run"]
@@ -114,6 +123,7 @@ def _score(entry: Estimator, outcome: Outcome, estimates: pd.DataFrame) -> dict[
         "error_q3": q3,
         "error_max": float(np.max(np.abs(error))) if len(error) else None,
         "coverage": _coverage(runs),
+        "width": _width(runs),
         "refused": "; ".join(reasons),
     }
 

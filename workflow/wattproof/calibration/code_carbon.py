@@ -59,7 +59,7 @@ def ram_3x_w(memory_gib: float, arm: bool = False) -> float:
     return max(MIN_DIMMS * each, power)
 
 
-def _estimate(inputs: Inputs, ram_w: float | None) -> Outcome:
+def _estimate(inputs: Inputs, ram_w: float | None, of_job: bool = False) -> Outcome:
     if inputs.memory_gib is None or ram_w is None:
         return refuse(
             inputs,
@@ -69,7 +69,8 @@ def _estimate(inputs: Inputs, ram_w: float | None) -> Outcome:
     if lacking:
         return refuse(inputs, lacking)
     targets = inputs.targets
-    energy = targets["packages_j"] + targets["gpu_j"] + ram_w * targets["duration_s"]
+    gpu_j = targets["gpu_j"] - targets["others_j"] if of_job else targets["gpu_j"]
+    energy = targets["packages_j"] + gpu_j + ram_w * targets["duration_s"]
     nothing = np.full(len(targets), np.nan)
     return Outcome(
         energy.to_numpy(np.float64),
@@ -95,3 +96,14 @@ def code_carbon_2x(inputs: Inputs) -> Outcome:
     """Code Carbon up to 2.8.4: packages, GPUs, and 0.375 W per GiB."""
     gib = inputs.memory_gib
     return _estimate(inputs, None if gib is None else ram_2x_w(gib))
+
+
+@estimator("code_carbon_2x_job", "Code Carbon 2.x, the job's GPUs")
+def code_carbon_2x_job(inputs: Inputs) -> Outcome:
+    """Code Carbon up to 2.8.4 inside a job: it tracks the GPUs of CUDA_VISIBLE_DEVICES only.
+
+    So idle GPUs of the node are left out, which its constant for memory partly makes up for
+    (paper.md, section 9: the paper's 10.3 % fits one tracked GPU, hardly four).
+    """
+    gib = inputs.memory_gib
+    return _estimate(inputs, None if gib is None else ram_2x_w(gib), of_job=True)
