@@ -16,6 +16,7 @@ from wattproof.tables.files import (
     write,
 )
 from wattproof.tables.schemas import SCHEMA_VERSION, TABLES, Column, TableSchema, empty, schema
+from wattproof.tables.store import SampleStore
 
 __all__ = [
     "META_KEY",
@@ -23,6 +24,7 @@ __all__ = [
     "TABLES",
     "Column",
     "Meta",
+    "SampleStore",
     "TableSchema",
     "conform",
     "empty",

@@ -169,11 +169,20 @@ def read_meta(path: str | os.PathLike[str]) -> Meta:
 
 def read(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pa.Table:
     """Read a table file as Arrow and check that it is the table wanted."""
+    check_file(path, name)
+    table: pa.Table = pq.read_table(path, columns=columns)
+    return table
+
+
+def check_file(path: str | os.PathLike[str], name: str) -> None:
+    """Check that a file holds the table wanted.
+
+    Raises:
+        WattproofError: If it is not there, not readable, too new, or another table.
+    """
     record = _record(path)
     if record["table"] != name:
         raise WattproofError(f"{path} holds the table '{record['table']}', not '{name}'.")
-    table: pa.Table = pq.read_table(path, columns=columns)
-    return table
 
 
 def read_frame(
@@ -190,7 +199,11 @@ def read_frame(
     parts = [read(path, name, columns) for path in many]
     if not parts:
         return empty(name)
-    table = pa.concat_tables(parts, promote_options="default")
+    return to_frame(pa.concat_tables(parts, promote_options="default"), name)
+
+
+def to_frame(table: pa.Table, name: str) -> pd.DataFrame:
+    """Return a table as a pandas frame, with integers that stay integers (see `read_frame`)."""
     nullable = {
         pa.int64(): pd.Int64Dtype(),
         pa.int32(): pd.Int32Dtype(),
