@@ -173,7 +173,7 @@ def test_papers_values_stand_in_a_labelled_column_only(
     inside, outside = [], []
     for table in re.findall(r"<table.*?</table>", text, re.DOTALL):
         (inside if "paper (arXiv" in table else outside).append(table)
-    assert len(inside) == 2
+    assert len(inside) == 3
     assert "10.3\u202f%" in inside[1]
     assert all("10.3\u202f%" not in table for table in outside)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wattproof.errors import WattproofError
-from wattproof.report import paper, views, views_agreement, views_findings
+from wattproof.report import paper, twin, views, views_agreement, views_findings
 from wattproof.report.figures import FIGURES
 from wattproof.report.grades import THRESHOLDS
 from wattproof.report.inputs import ReportInputs
@@ -155,6 +155,7 @@ def render(inputs: ReportInputs, figures: Sequence[FigureInfo], scorecard: Score
             "calibration": views.calibration(inputs),
             "paper_table": views_agreement.paper_table(inputs),
             "paper_figures": views_agreement.paper_figures(inputs, preferred_usage(inputs)),
+            "paper_differences": twin.view(inputs, preferred_usage(inputs)),
             "scores": views.scores(inputs),
             "health": views.health(inputs),
             "clocks": views.clocks(inputs),

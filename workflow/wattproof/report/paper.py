@@ -73,8 +73,11 @@ SPAN = (GPU_RANGE_W[1] - GPU_RANGE_W[0]) / (GPU_IDLE_LIMIT_W[1] - GPU_IDLE_LIMIT
 SMI_FEW_SAMPLES = 0.39
 """Share of epochs in which SMI delivered too few samples."""
 
-LABELS = {"Code Carbon": ("Code Carbon", "Code Carbon 2.x")}
-"""Our labels of the paper's tools, where they differ; its Code Carbon was a 2.x (inferred)."""
+LABELS = {
+    "Code Carbon": ("Code Carbon", "Code Carbon 2.x, the job's GPUs", "Code Carbon 2.x"),
+}
+"""Our labels of the paper's tools, where they differ; its Code Carbon was a 2.x that tracked the
+job's GPUs (both inferred: paper.md, section 9)."""
 
 
 def our_labels(tool: str) -> tuple[str, ...]:
