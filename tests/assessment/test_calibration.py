@@ -8,11 +8,12 @@ from assessment_node import HOST_2TIB, channel_row, channels, load, node_powers,
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from wattproof import calibration, offsocket, tables
 from wattproof.calibration.base import ESTIMATORS
 from wattproof.calibration.code_carbon import dimms, ram_2x_w, ram_3x_w
-from wattproof.calibration.heldout import conformal_quantile, half_widths
+from wattproof.calibration.heldout import clustering, conformal_quantile, half_widths
 from wattproof.errors import WattproofError
 
 RAM_TABLE = [  # measurement.md 7.2, executed with the shipped functions: GiB, 2.x W, 3.x W, modules
@@ -266,6 +267,27 @@ def test_interval_leaves_the_own_recording_out(n, recordings, seed):
         others = (recording != recording[i]) & (level == level[i]) & np.isfinite(error)
         plain = conformal_quantile(error[others])
         assert np.isnan(found[i]) if plain is None else found[i] == plain
+
+
+def test_errors_that_are_alike_in_a_recording_widen_its_intervals():
+    rng = np.random.default_rng(5)
+    recording = np.repeat(np.arange(8), 10)
+    level = np.full(80, "run", dtype=object)
+    alone = rng.normal(size=80)
+    alike = np.repeat(rng.normal(size=8), 10) + 0.1 * rng.normal(size=80)
+    assert clustering(alone, recording, level).max() < 1.1
+    # Seven recordings that each say one thing: Student's factor of seven, not of seventy.
+    expected = (
+        stats.t.ppf(0.95, 6) * np.sqrt(1 + 1 / 7) / (stats.t.ppf(0.95, 69) * np.sqrt(71 / 70))
+    )
+    found = clustering(alike, recording, level)
+    np.testing.assert_allclose(found, np.sqrt(expected), rtol=0.05)
+    # The own recording has no say in it.
+    moved = alike.copy()
+    moved[recording == 3] += 100.0
+    assert clustering(moved, recording, level)[35] == clustering(alike, recording, level)[35]
+    few = clustering(alone[:3], recording[:3], level[:3])
+    assert (few == 1.0).all()
 
 
 def test_without_a_meter_everything_is_refused_in_words():

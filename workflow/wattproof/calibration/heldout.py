@@ -4,7 +4,8 @@ All coefficients are ≥ 0, least squares over run windows and calibration loads
 window with a meter comes from a model that has not seen any window of its recording (leave one
 recording out), so errors are errors of prediction; recordings without a meter get the model of all
 others. The 90 % interval is that of conformal prediction: the finite-sample quantile of the
-absolute relative errors of the *other* recordings' held-out windows of the same level.
+absolute relative errors of the *other* recordings' held-out windows of the same level, widened
+where errors of one recording are alike (`clustering`).
 """
 
 from __future__ import annotations
@@ -123,6 +124,54 @@ def half_widths(error: F64Array, recording: NDArray[np.int64], level: NDArray[An
     return found
 
 
+def clustering(error: F64Array, recording: NDArray[np.int64], level: NDArray[Any]) -> F64Array:
+    """By how much intervals have to be wider because errors of one recording are alike.
+
+    Conformal quantiles presume that errors are exchangeable. Those of one recording share what is
+    peculiar to it (the meter's state, the boards' temperature), so n errors tell as much as fewer
+    independent ones, n / (1 + (m − 1)·ρ), with m errors a recording and their intraclass
+    correlation ρ (Kish's design effect, by analysis of variance over the *other* recordings). The
+    interval of so few normal errors is wider by the ratio of Student's factors of prediction. What
+    recordings have in common is bounded, though (a meter's class), and with the whole ratio
+    intervals cover too much: its square root is taken. On ten simulated nodes (seeds 30 to 39,
+    48 runs in 12 recordings) that covers 90.2 %, nothing 89.0 % and the whole ratio 90.8 %; with
+    recordings of 8 runs 90.7, 89.0 and 93.4 %.
+
+    Returns:
+        A factor ≥ 1 for each window; 1 where there are too few errors to tell.
+    """
+    from scipy import stats
+
+    def prediction(n: F64Array | float) -> Any:
+        return stats.t.ppf((1 + INTERVAL) / 2, n - 1) * np.sqrt(1 + 1 / n)
+
+    found = np.ones(len(error))
+    for name in pd.unique(level):
+        known = (level == name) & np.isfinite(error)
+        count = np.bincount(recording[known]).astype(np.float64)
+        total = np.bincount(recording[known], weights=error[known])
+        squares = np.bincount(recording[known], weights=error[known] ** 2)
+        for one in np.unique(recording[level == name]):
+            keep = count > 0
+            if one < len(keep):
+                keep[one] = False
+            n, k = count[keep], int(keep.sum())
+            every = float(n.sum())
+            if k < 2 or every <= k + 1:
+                continue
+            mean = total[keep] / n
+            within = float((squares[keep] - n * mean**2).sum()) / (every - k)
+            between = float((n * (mean - total[keep].sum() / every) ** 2).sum()) / (k - 1)
+            size = (every - float((n**2).sum()) / every) / (k - 1)
+            own = max((between - within) / size, 0.0)
+            if own + within <= 0:
+                continue
+            independent = every / (1 + (size - 1) * own / (own + within))
+            factor = np.sqrt(prediction(max(independent, 2.0)) / prediction(every))
+            found[(level == name) & (recording == one)] = max(float(factor), 1.0)
+    return found
+
+
 def _uncertainties(held: list[F64Array], size: int) -> list[float | None]:
     """Jackknife standard uncertainty of each coefficient, leaving out one recording at a time."""
     count = len(held)
@@ -186,7 +235,8 @@ def estimate(inputs: Inputs, model: LinearModel) -> Outcome:
             valid_range=valid,
         )
     error = (targets["meter_w"].to_numpy(np.float64) - predicted) / predicted
-    half = half_widths(error, recording.astype(np.int64), targets["level"].to_numpy(object))
+    grouped = error, recording.astype(np.int64), targets["level"].to_numpy(object)
+    half = half_widths(*grouped) * clustering(*grouped)
     energy = predicted * targets["duration_s"].to_numpy(np.float64)
     how = (
         f"leave one recording out ({len(left_out)} recordings)"

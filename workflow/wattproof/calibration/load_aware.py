@@ -12,7 +12,8 @@ as soon as trainings load a node otherwise than the calibration loads do.
 
 Two variants, for two situations: ``load_aware`` also learns from other recordings' trainings with a
 meter; ``load_aware_loads`` only from calibration loads, as where the meter was borrowed for an
-afternoon. A node without a DRAM domain has memory's power in c0 and c1.
+afternoon (without c4: four loads cannot tell a curve). A node without a DRAM domain has memory's
+power in c0 and c1.
 """
 
 from __future__ import annotations
@@ -27,22 +28,23 @@ PARTS = ("packages_w", "dram_w", "gpu_w")
 W_PER_KW = 1000.0
 
 
-def _design(windows: pd.DataFrame, parts: tuple[str, ...]) -> F64Array:
+def _design(windows: pd.DataFrame, parts: tuple[str, ...], curve: bool) -> F64Array:
     seen = windows[list(parts)].to_numpy(np.float64)
-    total = seen.sum(axis=1)
-    return np.column_stack([np.ones(len(windows)), seen, total**2 / W_PER_KW])
+    terms = [np.ones(len(windows)), seen]
+    if curve:
+        terms.append(seen.sum(axis=1) ** 2 / W_PER_KW)
+    return np.column_stack(terms)
 
 
 def _model(inputs: Inputs, trainings: bool) -> heldout.LinearModel:
     memory = inputs.targets["dram_w"].notna().any() and inputs.loads["dram_w"].notna().any()
     parts = PARTS if memory else tuple(p for p in PARTS if p != "dram_w")
-    names = ["base_w", *(f"per_{p.removesuffix('_w')}_w" for p in parts), "curve_per_kw"]
-    units = ["W", *("1" for _ in parts), "1/kW"]
+    columns = {"base_w": "W"} | {f"per_{p.removesuffix('_w')}_w": "1" for p in parts}
+    # Four loads are four points: they can tell a level and three slopes, and no curve as well.
+    if trainings:
+        columns["curve_per_kw"] = "1/kW"
     return heldout.LinearModel(
-        dict(zip(names, units, strict=True)),
-        parts,
-        lambda windows: _design(windows, parts),
-        trainings,
+        columns, parts, lambda windows: _design(windows, parts, trainings), trainings
     )
 
 

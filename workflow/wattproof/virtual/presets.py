@@ -1,4 +1,4 @@
-"""Parameters of the virtual node: what they mean, the two presets, and changing single ones."""
+"""Parameters of the virtual node: what they mean, the presets, and changing single ones."""
 
 from __future__ import annotations
 
@@ -206,13 +206,14 @@ PRESETS: dict[str, Parameters] = {
             psu_b=0.05,
             psu_c_per_w=1e-4,
         ),
-        # Bad periods are as long as the demo's epochs (1.7 s), as on the paper's node (11.8 s): an
-        # epoch may be lost whole, a run of four and more of them hardly ever.
+        # Bad periods are as long as the demo's epochs (1.7 s): an epoch may be lost whole, a run of
+        # four and more of them hardly ever.
         smi=SmiParameters(hold_s=1.8, stall_probability=0.39),
         meter=MeterParameters(range_w=500.0),
     ),
     # The node of arXiv 2505.15631 as far as it is known. The board's figures solve: off-socket
-    # power over idle +32 W (prime), +175 W (stress), +125 W (one GPU training at 225 W).
+    # power over idle +32 W (prime), +175 W (stress), +125 W (one GPU training at 225 W). The CPUs
+    # draw so much that Code Carbon 2.x, tracking the job's GPU, ends 10.3 % below the meter.
     "paper": Parameters(
         gpu=GpuParameters(
             count=4,
@@ -227,10 +228,10 @@ PRESETS: dict[str, Parameters] = {
             clock_max_mhz=1980,
             memory_clock_mhz=2619,
         ),
-        cpu=CpuParameters(idle_w=170.0, max_w=560.0),
+        cpu=CpuParameters(idle_w=188.0, max_w=578.0),
         dram=DramParameters(idle_w=60.0, max_w=130.0, memory_gib=2048.0),
         off_socket=OffSocketParameters(
-            board_idle_w=436.6561,
+            board_idle_w=418.6561,
             board_cpu_w=3.5325,
             board_dram_w=138.1636,
             board_gpu_share=0.28515,
@@ -238,8 +239,132 @@ PRESETS: dict[str, Parameters] = {
             psu_b=0.03,
             psu_c_per_w=1e-5,
         ),
-        smi=SmiParameters(hold_s=12.0, stall_probability=0.39),
+        # INJECTED. Chosen so that 39 % of the epochs (11.8 s on average) get fewer than 10 samples
+        # and the others nearly all: 3 to 6 s a call are reported of nodes with several GPUs
+        # (netdata #14522), and how long such a state lasts is not known.
+        smi=SmiParameters(hold_s=60.0, stall_probability=0.39, stall_s=(3.0, 6.0)),
         meter=MeterParameters(range_w=4000.0),
+    ),
+    # Nodes that nothing was fitted for: they show whether what holds on the paper's node holds
+    # elsewhere. Levels are those of data sheets (board and socket power, memory modules, efficiency
+    # classes of power supplies), rounded; what goes with the CPUs outside of them is 8 to 10 % of their
+    # power, as on the paper's node, and shares of fans are guesses of the usual size.
+    "workstation": Parameters(
+        gpu=GpuParameters(
+            count=2,
+            idle_w=22.0,
+            limit_w=350.0,
+            compute_weight=0.6,
+            fill_factor=2.5,
+            memory_gib=24.0,
+            gain_spread=0.05,
+            offset_spread_w=1.0,
+            clock_idle_mhz=210,
+            clock_max_mhz=1950,
+            memory_clock_mhz=9751,
+        ),
+        cpu=CpuParameters(idle_w=60.0, max_w=280.0),
+        dram=DramParameters(idle_w=8.0, max_w=26.0, memory_gib=128.0),
+        off_socket=OffSocketParameters(
+            board_idle_w=38.0,
+            board_cpu_w=9.0,
+            board_dram_w=5.0,
+            board_gpu_share=0.05,
+            psu_a_w=9.0,
+            psu_b=0.05,
+            psu_c_per_w=4e-5,
+        ),
+        smi=SmiParameters(hold_s=6.0, stall_probability=0.2),
+        # A meter of class 0.5 with whole watts of resolution in its range.
+        meter=MeterParameters(
+            range_w=1500.0, reading_error=0.005, range_error=0.001, mains_hz=60.0
+        ),
+    ),
+    "pcie8": Parameters(
+        gpu=GpuParameters(
+            count=8,
+            idle_w=45.0,
+            limit_w=300.0,
+            compute_weight=0.65,
+            fill_factor=1.8,
+            memory_gib=80.0,
+            gain_spread=0.05,
+            offset_spread_w=1.0,
+            clock_idle_mhz=210,
+            clock_max_mhz=1410,
+            memory_clock_mhz=1512,
+        ),
+        cpu=CpuParameters(idle_w=120.0, max_w=450.0),
+        dram=DramParameters(idle_w=40.0, max_w=95.0, memory_gib=1024.0),
+        off_socket=OffSocketParameters(
+            board_idle_w=240.0,
+            board_cpu_w=25.0,
+            board_dram_w=20.0,
+            board_gpu_share=0.18,
+            psu_a_w=22.0,
+            psu_b=0.025,
+            psu_c_per_w=6e-6,
+        ),
+        smi=SmiParameters(hold_s=20.0, stall_probability=0.5),
+        meter=MeterParameters(range_w=6000.0, reading_error=0.001, range_error=0.001),
+    ),
+    "sxm8": Parameters(
+        gpu=GpuParameters(
+            count=8,
+            idle_w=60.0,
+            limit_w=400.0,
+            compute_weight=0.65,
+            fill_factor=1.5,
+            memory_gib=80.0,
+            gain_spread=0.05,
+            offset_spread_w=1.0,
+            clock_idle_mhz=210,
+            clock_max_mhz=1410,
+            memory_clock_mhz=1593,
+        ),
+        cpu=CpuParameters(idle_w=190.0, max_w=560.0),
+        dram=DramParameters(idle_w=70.0, max_w=150.0, memory_gib=2048.0),
+        off_socket=OffSocketParameters(
+            board_idle_w=520.0,
+            board_cpu_w=20.0,
+            board_dram_w=40.0,
+            board_gpu_share=0.22,
+            psu_a_w=35.0,
+            psu_b=0.03,
+            psu_c_per_w=5e-6,
+        ),
+        smi=SmiParameters(hold_s=10.0, stall_probability=0.4),
+        meter=MeterParameters(range_w=9000.0, reading_error=0.002, range_error=0.001),
+    ),
+    # A small node with a poor power supply and few CPU watts in its trainings: here a prime-number
+    # load says less about trainings than idle does (docs/calibration.md).
+    "edge": Parameters(
+        gpu=GpuParameters(
+            count=1,
+            idle_w=12.0,
+            limit_w=72.0,
+            compute_weight=0.7,
+            fill_factor=9.0,
+            memory_gib=24.0,
+            gain_spread=0.05,
+            offset_spread_w=0.5,
+            clock_idle_mhz=210,
+            clock_max_mhz=2040,
+            memory_clock_mhz=6251,
+        ),
+        cpu=CpuParameters(idle_w=28.0, max_w=150.0),
+        dram=DramParameters(idle_w=6.0, max_w=16.0, memory_gib=96.0),
+        off_socket=OffSocketParameters(
+            board_idle_w=26.0,
+            board_cpu_w=3.0,
+            board_dram_w=3.0,
+            board_gpu_share=0.10,
+            psu_a_w=6.0,
+            psu_b=0.06,
+            psu_c_per_w=1.2e-4,
+        ),
+        smi=SmiParameters(hold_s=3.0, stall_probability=0.3),
+        meter=MeterParameters(range_w=500.0, reading_error=0.002, range_error=0.002),
     ),
 }
 
