@@ -19,7 +19,7 @@ from wattproof.virtual.powercap import DRAM, PACKAGE, PowercapTree
 
 PROGRAMME = (("sync", 6.0), ("idle", 3.0), Training(epochs=3, epoch_s=4.0), ("gpu", 4.0))
 FAULTS = {
-    "smi": {"stall_probability": 0.5, "hold_s": 4.0},
+    "smi": {"stall_probability": 0.5, "hold_s": 4.0, "stall_s": [1.1, 1.5]},
     "meter": {"dropout_probability": 0.05},
     # Wraps every few seconds.
     "rapl": {"max_energy_range_uj": 3_000_000_000},

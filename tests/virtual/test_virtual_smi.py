@@ -98,7 +98,7 @@ def test_loop_keeps_one_process_and_ends_with_its_reader(bench):
 
 
 def test_stalled_call_returns_the_last_low_power_state(bench):
-    b = bench("paper", smi={"stall_probability": 1})
+    b = bench("paper", smi={"stall_probability": 1, "stall_s": [1.1, 1.5]})
     now = time.monotonic_ns()
     b.at(now - 300 * SECOND, 0, 0.5, 0.5)
     b.at(now - 200 * SECOND, 0, 0.01, 0.0)  # 4.7 W over idle: "near idle"

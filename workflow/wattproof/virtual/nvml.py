@@ -24,6 +24,7 @@ from wattproof.virtual.sensors import GIB, GpuSensor
 
 DRIVER_VERSION = "SIMULATED"
 
+
 @functools.cache
 def _pynvml() -> Any:
     import pynvml
