@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from wattproof import tables
+from wattproof import clocks, tables
+from wattproof.clocks.frames import floats, good, int64, records
 from wattproof.offsocket import CALIBRATION, gpu_rows
 from wattproof.quality import device_limits, idle_power_w
 
@@ -45,27 +46,49 @@ def _mean_inside(
         return np.where(count > 0, (sums[last] - sums[first]) / count, np.nan)
 
 
-def _utilisation_samples(samples: pd.DataFrame) -> pd.DataFrame:
-    """Good samples of GPU utilisation on the recording's clock, with gpu and quantity."""
-    # Names are parsed once each, not once a sample.
-    names = pd.Series(samples["channel"].unique(), dtype="str")
-    parts = names.str.extract(PATTERN).set_axis(names).dropna()
-    good = (
-        samples["channel"].isin(parts.index)
-        & (samples["status"] == "ok")
-        & samples["value"].notna()
-        & samples["t_ns"].notna()
-    )
-    columns = ["recording", "session", "source", "channel", "t_ns", "value"]
-    rows = samples.loc[good, columns].copy()
-    rows["t_ns"] = rows["t_ns"].astype("int64")
-    rows["gpu"] = rows["channel"].map(parts[0]).astype("int64")
-    rows["quantity"] = rows["channel"].map(parts[1])
-    return rows.sort_values("t_ns", kind="stable")
+class _Readings:
+    """Good readings of utilisation, by time: of a frame that has been placed, or of a store."""
+
+    def __init__(
+        self,
+        samples: tables.SampleStore | pd.DataFrame,
+        channels: pd.DataFrame,
+        found: pd.DataFrame | None,
+    ) -> None:
+        self._store = tables.SampleStore.of(samples)
+        self._placed = isinstance(samples, pd.DataFrame)
+        self._clock = {
+            (row["recording"], row["session"], row["source"], row["channel"]): row["clock"]
+            for row in records(channels)
+        }
+        self._found = {
+            (row["recording"], row["session"], row["source"]): row
+            for row in records(found if found is not None else pd.DataFrame())
+        }
+
+    def of(self, key: tuple[str, int, str, str]) -> tuple[Int64Array, F64Array] | None:
+        """Return instants and values of a channel; None if it has no good reading."""
+        if self._placed:
+            rows = self._store.frame(key, ["t_ns", "value", "status"])
+            t_ns, known = int64(rows, "t_ns")
+        else:
+            clock = self._clock[key]
+            wanted = [*clocks.COLUMNS[clock], "value", "status"]
+            rows = self._store.frame(key, wanted)
+            t_ns, known = clocks.channel_time(rows, clock, self._found.get(key[:3]))
+        usable = good(rows) & known
+        if not usable.any():
+            return None
+        t_ns, value = t_ns[usable], floats(rows, "value")[usable]
+        order = np.argsort(t_ns, kind="stable")
+        return t_ns[order], value[order]
 
 
 def utilisation_by_window(
-    samples: pd.DataFrame, channels: pd.DataFrame, windows: pd.DataFrame
+    samples: tables.SampleStore | pd.DataFrame,
+    channels: pd.DataFrame,
+    windows: pd.DataFrame,
+    found: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Average each used GPU's utilisation over the epoch windows.
 
@@ -73,27 +96,25 @@ def utilisation_by_window(
     it has the series, another source otherwise.
 
     Args:
-        samples: Table ``samples`` with a column t_ns (int64 ns on the recording's clock, null
-            where the clock was refused).
+        samples: Table ``samples``: a store, or a frame with a column t_ns (int64 ns on the
+            recording's clock, null where the clock was refused).
         channels: Table ``channels``: which GPUs have the series.
         windows: Table ``windows``.
+        found: Table ``clocks``, to place the samples of a store.
 
     Returns:
         Table ``utilisation``: one row per epoch window and used GPU with such a channel; null
         where no good sample lies inside.
     """
     names = channels["channel"].str.extract(PATTERN)
-    offered = channels.loc[names[0].notna(), ["recording", "session", "source"]].copy()
+    offered = channels.loc[names[0].notna(), ["recording", "session", "source", "channel"]].copy()
     offered["gpu"] = names[0].dropna().astype("int64")
     offered["quantity"] = names[1].dropna()
     offered["rank"] = (offered["source"] != "nvml").astype("int64")
     offered = offered.sort_values(["rank", "source"], kind="stable")
     offered = offered.drop_duplicates(["recording", "session", "gpu", "quantity"])
 
-    series = _utilisation_samples(samples).groupby(
-        ["recording", "session", "source", "gpu", "quantity"]
-    )
-    readings = {key: group for key, group in series}
+    readings = _Readings(samples, channels, found)
     epochs = windows[(windows["level"] == "epoch") & (windows["setting"] != CALIBRATION)]
     parts: list[pd.DataFrame] = []
     for (recording, session, gpu), group in offered.groupby(["recording", "session", "gpu"]):
@@ -109,12 +130,13 @@ def utilisation_by_window(
         }
         for name in ("utilisation", "memory_utilisation"):
             means = np.full(len(mine), np.nan)
-            for source in group.loc[group["quantity"] == name, "source"]:
-                found = readings.get((recording, session, source, gpu, name))
-                if found is not None:
+            chosen = group[group["quantity"] == name]
+            for source, channel in zip(chosen["source"], chosen["channel"], strict=True):
+                key = (recording, session, source, channel)
+                series = readings.of(key)  # type: ignore[arg-type]
+                if series is not None:
                     means = _mean_inside(
-                        found["t_ns"].to_numpy(np.int64),
-                        found["value"].to_numpy(np.float64),
+                        *series,
                         mine["start_ns"].to_numpy(np.int64),
                         mine["end_ns"].to_numpy(np.int64),
                     )

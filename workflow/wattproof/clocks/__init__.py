@@ -6,6 +6,6 @@
 from __future__ import annotations
 
 from wattproof.clocks.align import DEFAULTS, align
-from wattproof.clocks.stamps import to_recording_time
+from wattproof.clocks.stamps import COLUMNS, channel_time, to_recording_time
 
-__all__ = ["DEFAULTS", "align", "to_recording_time"]
+__all__ = ["COLUMNS", "DEFAULTS", "align", "channel_time", "to_recording_time"]

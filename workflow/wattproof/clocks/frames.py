@@ -46,6 +46,8 @@ def int64(frame: pd.DataFrame, column: str) -> tuple[Int64Array, BoolArray]:
             (surrogates.md section 14).
     """
     series = frame[column]
+    if series.dtype == np.int64:
+        return series.to_numpy(), np.ones(len(series), dtype=bool)
     known = series.notna().to_numpy(dtype=bool)
     if not known.any():
         return np.zeros(len(series), dtype=np.int64), known
@@ -61,6 +63,8 @@ def int64(frame: pd.DataFrame, column: str) -> tuple[Int64Array, BoolArray]:
 
 def floats(frame: pd.DataFrame, column: str) -> F64Array:
     """Return a column as float64 with NaN where it is null."""
+    if frame[column].dtype == np.float64:
+        return frame[column].to_numpy()
     series = frame[column].astype("Float64")
     values: F64Array = series.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[assignment]
     return values

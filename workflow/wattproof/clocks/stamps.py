@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -87,18 +90,60 @@ def _across_step(
     return best, (best > before) & (best <= latest_ns)
 
 
+COLUMNS = {
+    "host": ("start_ns", "end_ns"),
+    "device": ("device_ns",),
+    "wall": ("end_ns", "wall_ns", "device_ns"),
+}
+"""What is needed of table ``samples`` to place the readings of a channel, by its clock."""
+
+
+def channel_time(
+    readings: pd.DataFrame, clock: str, found: Mapping[str, Any] | None
+) -> tuple[Int64Array, BoolArray]:
+    """Return the instants of one channel's readings, and whether they are known.
+
+    Host-clock channels: the midpoint of the read, which is the end stamp for streamed readings
+    (their start and end are the same). Wall-clock channels: the device's stamp by the offset of
+    the wall clock at the read that brought it (`wall_to_mono`); unknown without a stamp.
+    Device-clock channels: the device's stamp through the source's row in table ``clocks``; unknown
+    where the clock was refused or the device gave no stamp.
+
+    Args:
+        readings: Rows of table ``samples``, of one channel in one session, with `COLUMNS`.
+        clock: As in table ``channels``.
+        found: The row of table ``clocks``; None if there is none.
+    """
+    n = len(readings)
+    if clock == "device":
+        if found is None or not found["accepted"]:
+            return np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
+        device, stamped = int64(readings, "device_ns")
+        line = int(found["offset_ns"]), float(found["drift_ppm"]), int(found["anchor_ns"])
+        return device_to_mono(device, *line), stamped
+    if clock != "wall":
+        start, _ = int64(readings, "start_ns")
+        end, _ = int64(readings, "end_ns")
+        return start + (end - start) // 2, np.ones(n, dtype=bool)
+    device, stamped = int64(readings, "device_ns")
+    wall, _ = int64(readings, "wall_ns")
+    end, _ = int64(readings, "end_ns")
+    rows: Any = slice(None)
+    if not stamped.all() or np.any(np.diff(end) < 0):
+        rows = np.flatnonzero(stamped)
+        rows = rows[np.argsort(end[rows], kind="stable")]
+    instants, known = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
+    instants[rows], known[rows] = wall_to_mono(device[rows], wall[rows], end[rows])
+    return instants, known
+
+
 def to_recording_time(
     samples: pd.DataFrame | pa.Table,
     channels: pd.DataFrame | pa.Table,
     clocks: pd.DataFrame | pa.Table,
 ) -> IntegerArray:
-    """Return the instant of every sample on the recording's monotonic clock.
+    """Return the instant of every sample on the recording's monotonic clock (`channel_time`).
 
-    Host-clock channels: the midpoint of the read, which is the end stamp for streamed readings
-    (their start and end are the same). Wall-clock channels: the device's stamp by the offset of
-    the wall clock at the read that brought it (`wall_to_mono`); null without a stamp. Device-clock
-    channels: the device's stamp through the source's row in `clocks`; null where the clock was
-    refused or the device gave no stamp.
     Averaging windows are *not* subtracted (`wattproof.energy` does that).
 
     Args:
@@ -110,45 +155,19 @@ def to_recording_time(
         Nullable Int64 array, one entry per row of `samples`, in nanoseconds.
     """
     frame = as_frame(samples)
-    start, _ = int64(frame, "start_ns")
-    end, _ = int64(frame, "end_ns")
-    instants = start + (end - start) // 2
+    instants, _ = channel_time(frame, "host", None)
     unknown = np.zeros(len(frame), dtype=bool)
-
     listed = as_frame(channels)
-    on_device = listed[(listed["clock"] == "device").to_numpy(dtype=bool)]
-    if len(on_device) and len(frame):
-        device, stamped = int64(frame, "device_ns")
-        found = as_frame(clocks)
-        rows = {(r["recording"], r["session"], r["source"]): r for r in records(found)}
+    others = listed[(listed["clock"] != "host").to_numpy(dtype=bool)]
+    if len(others) and len(frame):
+        rows = {(r["recording"], r["session"], r["source"]): r for r in records(as_frame(clocks))}
         by_channel = groups(frame, ("recording", "session", "source", "channel"))
-        for item in records(on_device):
+        for item in records(others):
             source = (item["recording"], item["session"], item["source"])
             where = by_channel.get((*source, item["channel"]))
             if where is None:
                 continue
-            row = rows.get(source)
-            if row is None or not row["accepted"]:
-                unknown[where] = True
-                continue
-            instants[where] = device_to_mono(
-                device[where], int(row["offset_ns"]), float(row["drift_ppm"]), int(row["anchor_ns"])
-            )
-            unknown[where] = ~stamped[where]
-    on_wall = listed[(listed["clock"] == "wall").to_numpy(dtype=bool)]
-    if len(on_wall) and len(frame):
-        device, stamped = int64(frame, "device_ns")
-        wall, _ = int64(frame, "wall_ns")
-        by_channel = groups(frame, ("recording", "session", "source", "channel"))
-        for item in records(on_wall):
-            where = by_channel.get(
-                (item["recording"], item["session"], item["source"], item["channel"])
-            )
-            if where is None:
-                continue
-            unknown[where] = True
-            where = where[stamped[where]]
-            where = where[np.argsort(end[where], kind="stable")]
-            instants[where], known = wall_to_mono(device[where], wall[where], end[where])
+            part = frame[list(COLUMNS[item["clock"]])].iloc[where]
+            instants[where], known = channel_time(part, item["clock"], rows.get(source))
             unknown[where] = ~known
     return pd.arrays.IntegerArray(instants, unknown)

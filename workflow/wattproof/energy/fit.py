@@ -87,7 +87,11 @@ class _Reads:
 
     def losses_at(self, steps_s: F64Array) -> F64Array:
         """Likewise for the instants to which the reads belong, shape (c, n)."""
-        ring = np.diff(np.interp(steps_s, self.line.t_s, self.line.energy_j))
+        # Looked up in the part of the line that is meant: that fits into the processor's cache.
+        first = max(int(np.searchsorted(self.line.t_s, steps_s.min())) - 2, 0)
+        last = int(np.searchsorted(self.line.t_s, steps_s.max(), side="right")) + 2
+        near = slice(first, last)
+        ring = np.diff(np.interp(steps_s, self.line.t_s[near], self.line.energy_j[near]))
         off = np.abs(np.diff(self.energy_j) - ring) * self.usable
         result: F64Array = off.sum(axis=-1) / max(np.count_nonzero(self.usable), 1)
         return result

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,11 @@ import pandas as pd
 import pyarrow as pa
 
 from wattproof import tables
-from wattproof.clocks import to_recording_time
 from wattproof.clocks.frames import (
     BoolArray,
     F64Array,
     Int64Array,
     as_frame,
-    floats,
-    good,
     groups,
     int64,
     records,
@@ -27,6 +25,8 @@ from wattproof.energy.channel import Result, integrate_channel
 from wattproof.energy.flags import FLAGS
 from wattproof.energy.fuse import Fused
 from wattproof.energy.sensor import Sensors, describe, load_sensors, quantity
+from wattproof.energy.series import load_series
+from wattproof.tables import SampleStore
 from wattproof.units import NS_PER_S
 
 DEFAULTS: dict[str, float] = {
@@ -42,63 +42,56 @@ is refused. ``max_gap_s``: longer holes are not bridged. ``counter_cap_w``: no s
 more; a counter that seems to was reset, or read wrongly.
 """
 
-KEYS = ("recording", "session", "source", "channel")
-
-
-def _series(
-    rows: Int64Array | None,
-    t_ns: Int64Array,
-    usable: BoolArray,
-    value: F64Array,
-    scheduled: BoolArray,
-    clock: dict[str, Any] | None,
-    on_device: bool,
-) -> Series:
-    refused = on_device and (clock is None or not clock["accepted"])
-    if rows is None or refused:
-        rows = np.zeros(0, dtype=np.int64)
-    rows = rows[usable[rows]]
-    if np.any(np.diff(t_ns[rows]) < 0):
-        rows = rows[np.argsort(t_ns[rows], kind="stable")]
-    # Two values with one stamp: the later row counts, as it would for a reader of the device.
-    rows = rows[np.append(np.diff(t_ns[rows]) > 0, True)] if len(rows) else rows
-    streamed = on_device or (len(rows) > 0 and not scheduled[rows].any())
-    residual = clock["residual_ns"] if on_device and clock is not None else 0.0
-    spread = float("nan") if pd.isna(residual) else float(residual) / NS_PER_S
-    return Series(t_ns[rows], value[rows], streamed, not refused, spread)
-
 
 def _results(
     rows: list[dict[str, Any]],
-    series: list[Series],
+    load: Callable[[dict[str, Any]], Series],
     start_ns: Int64Array,
     end_ns: Int64Array,
     settings: dict[str, float],
     sensors: Sensors,
 ) -> list[Result]:
-    """Integrate the channels of one session, each with what others tell of its device."""
+    """Integrate the channels of one session, each with what others tell of its device.
+
+    Samples are read device by device and channel by channel, and are gone when the next is read.
+    """
     about = [describe(channel, rows, sensors) for channel in rows]
-    rings: dict[str, Companion] = {}
-    for channel, own, sensor in zip(rows, series, about, strict=True):
-        if channel["clock"] == "wall" and channel["kind"] == "power" and len(own.t_ns) > 1:
-            period = channel["period_s"]
-            period_s = None if pd.isna(period) else float(period)
-            rings.setdefault(str(channel["device"]), Companion(own, period_s, sensor))
+    devices: dict[str, list[int]] = {}
+    for index, channel in enumerate(rows):
+        devices.setdefault(str(channel["device"]), []).append(index)
     found: dict[int, Result] = {}
-    told: dict[str, Fused] = {}
-    # Counters first: they tell how the rings are to be read.
-    for index in sorted(range(len(rows)), key=lambda i: rows[i]["kind"] != "energy"):
-        channel, device = rows[index], str(rows[index]["device"])
-        companion = None
-        if channel["kind"] == "energy" and quantity(channel) == "energy":
-            companion = rings.get(device)
-        result = integrate_channel(
-            channel, series[index], start_ns, end_ns, settings, about[index], companion,
-            told.get(device),
-        )  # fmt: skip
-        if result.fused is not None:
-            told.setdefault(device, result.fused)
-        found[index] = result
+    for own in devices.values():
+        ring: Companion | None = None
+        kept: dict[int, Series] = {}
+        for index in own:
+            channel = rows[index]
+            if channel["clock"] == "wall" and channel["kind"] == "power" and ring is None:
+                series = load(channel)
+                kept[index] = series
+                if len(series.t_ns) > 1:
+                    period = channel["period_s"]
+                    ring = Companion(
+                        series, None if pd.isna(period) else float(period), about[index]
+                    )
+        told: Fused | None = None
+        # Counters first: they tell how the rings are to be read.
+        for index in sorted(own, key=lambda i: (rows[i]["kind"] != "energy", i not in kept)):
+            channel = rows[index]
+            counter = channel["kind"] == "energy" and quantity(channel) == "energy"
+            result = integrate_channel(
+                channel,
+                kept.pop(index) if index in kept else load(channel),
+                start_ns,
+                end_ns,
+                settings,
+                about[index],
+                ring if counter else None,
+                told,
+            )
+            told = told or result.fused
+            found[index] = replace(result, fused=None)
+            if not kept and channel["kind"] != "energy":
+                ring = None
     return [found[index] for index in range(len(rows))]
 
 
@@ -152,6 +145,8 @@ def _rows(
         result.energy_j, duration_s, out=np.full(len(duration_s), np.nan), where=duration_s > 0
     )
     part["energy_u_j"] = result.energy_u_j
+    for name, values in result.parts_u_j.items():
+        part[name] = values
     part["samples"] = result.samples
     part["expected"] = result.expected
     part["coverage"] = result.coverage
@@ -161,7 +156,7 @@ def _rows(
 
 
 def integrate(
-    samples: pd.DataFrame | pa.Table,
+    samples: SampleStore | pd.DataFrame | pa.Table,
     channels: pd.DataFrame | pa.Table,
     clocks: pd.DataFrame | pa.Table,
     windows: pd.DataFrame | pa.Table,
@@ -177,7 +172,7 @@ def integrate(
     measured: holes lower the coverage, and below ``min_coverage`` the energy is null.
 
     Args:
-        samples: Table ``samples``.
+        samples: Table ``samples``; as a store, one channel at a time is in memory.
         channels: Table ``channels``.
         clocks: Table ``clocks``.
         windows: Table ``windows``.
@@ -193,17 +188,16 @@ def integrate(
     """
     chosen = {key: float(settings.get(key, value)) for key, value in DEFAULTS.items()}
     sensors = load_sensors(settings.get("sensors"))
-    frame, listed, cut = as_frame(samples), as_frame(channels), as_frame(windows)
-    instants = to_recording_time(frame, listed, clocks)
-    usable = good(frame) & ~np.asarray(instants.isna(), dtype=bool)
-    t_ns: Int64Array = instants.to_numpy(dtype=np.int64, na_value=0)
-    value = floats(frame, "value")
-    scheduled = frame["scheduled_ns"].notna().to_numpy(dtype=bool)
-    by_channel = groups(frame, KEYS)
+    store, listed, cut = SampleStore.of(samples), as_frame(channels), as_frame(windows)
     by_session = groups(cut, ("recording", "session"))
     clock_rows = {
         (row["recording"], row["session"], row["source"]): row for row in records(as_frame(clocks))
     }
+
+    def load(channel: dict[str, Any]) -> Series:
+        source = (channel["recording"], channel["session"], channel["source"])
+        return load_series(store, channel, clock_rows.get(source))
+
     labels = [name for name in tables.schema("windows").names if not name.endswith("_ns")]
 
     parts: list[pd.DataFrame] = []
@@ -216,19 +210,7 @@ def integrate(
         start_ns, _ = int64(own, "start_ns")
         end_ns, _ = int64(own, "end_ns")
         rows = records(wanted.iloc[where])
-        series = [
-            _series(
-                by_channel.get((*key, channel["source"], channel["channel"])),
-                t_ns,
-                usable,
-                value,
-                scheduled,
-                clock_rows.get((*key, channel["source"])),
-                channel["clock"] == "device",
-            )
-            for channel in rows
-        ]
-        results = _results(rows, series, start_ns, end_ns, chosen, sensors)
+        results = _results(rows, load, start_ns, end_ns, chosen, sensors)
         duration_s = (end_ns - start_ns) / NS_PER_S
         ratios = _counter_ratios(rows, results)
         for channel, result, ratio in zip(rows, results, ratios, strict=True):

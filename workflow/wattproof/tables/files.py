@@ -211,8 +211,9 @@ def to_frame(table: pa.Table, name: str) -> pd.DataFrame:
         pa.bool_(): pd.BooleanDtype(),
     }
     has_null = {f.name for f in table.schema if f.nullable and f.type in nullable}
+    # A column each, or pandas would copy all of one type into one block.
     frame: pd.DataFrame = table.to_pandas(
-        types_mapper=lambda t: nullable.get(t) if has_null else None
+        types_mapper=lambda t: nullable.get(t) if has_null else None, split_blocks=True
     )
     for column in TABLES[name].columns:
         if column.name in frame and not column.nullable and column.type in nullable:
