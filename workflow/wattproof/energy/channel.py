@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from wattproof.energy.dutycycle import unseen_u_j
 from wattproof.energy.fuse import Fused
 from wattproof.energy.line import longest_gap_s
 from wattproof.energy.sensor import Sensor, identity_of
-from wattproof.energy.uncertainty import Limits, standard_uncertainty_j
+from wattproof.energy.uncertainty import Budget, Limits, budget_j
 from wattproof.errors import WattproofError
 from wattproof.units import NS_PER_S
 
@@ -34,10 +34,14 @@ MISMATCH_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Columns of table ``energy`` for every window by one channel; NaN where unknown."""
+    """Columns of table ``energy`` for every window by one channel; NaN where unknown.
+
+    ``parts_u_j`` are the parts of ``energy_u_j`` by the names of their columns.
+    """
 
     energy_j: F64Array
     energy_u_j: F64Array
+    parts_u_j: dict[str, F64Array]
     samples: Int64Array
     expected: F64Array
     coverage: F64Array
@@ -112,7 +116,8 @@ def _uncertainty(
     end_s: F64Array,
     samples: F64Array,
     coverage: F64Array,
-) -> F64Array:
+    scatter_j: F64Array,
+) -> Budget:
     limits = Limits(
         reading=_number(channel["accuracy_reading"]) or 0.0,
         range_w=_number(channel["accuracy_range_w"]) or 0.0,
@@ -124,7 +129,7 @@ def _uncertainty(
     sensor = built.sensor
     if built.looks is not None and sensor.update_s is not None and sensor.window_s is not None:
         unseen = unseen_u_j(*built.looks, start_s, end_s, sensor.update_s, sensor.window_s)
-    return standard_uncertainty_j(
+    return budget_j(
         energy_j,
         end_s - start_s,
         samples,
@@ -134,6 +139,7 @@ def _uncertainty(
         (built.at(built.edge_s, start_s), built.at(built.edge_s, end_s)),
         (built.at(built.shape_j, start_s), built.at(built.shape_j, end_s)),
         np.nan_to_num(unseen),
+        scatter_j,
         limits,
     )
 
@@ -207,12 +213,17 @@ def integrate_channel(
     if not mean_rule:
         energy = np.where(low_coverage, np.nan, energy)
 
+    parts = {f"u_{field.name}_j": np.full(k, np.nan) for field in fields(Budget)}
     uncertainty = np.full(k, np.nan)
     if built is not None:
         clock_s = series.clock_s if np.isfinite(series.clock_s) else period_s / np.sqrt(12)
         count = samples.astype(np.float64)
-        uncertainty = _uncertainty(built, channel, clock_s, energy, start_s, end_s, count, coverage)
-        uncertainty = np.where(np.isfinite(energy), np.hypot(uncertainty, scatter), np.nan)
+        budget = _uncertainty(
+            built, channel, clock_s, energy, start_s, end_s, count, coverage, scatter
+        )
+        known = np.isfinite(energy)
+        uncertainty = np.where(known, budget.total, np.nan)
+        parts = {name: np.where(known, part, np.nan) for name, part in budget.parts.items()}
 
     marks = {
         flags.NO_SAMPLES: series.proven & (samples == 0),
@@ -237,6 +248,7 @@ def integrate_channel(
     return Result(
         energy,
         uncertainty,
+        parts,
         samples,
         expected,
         coverage,

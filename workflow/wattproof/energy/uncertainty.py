@@ -20,6 +20,9 @@ Terms, independent of each other and so added in quadrature:
   between nothing and twice that;
 - *scatter*, only where an energy is the mean of samples times the duration: s/√n × duration.
 
+They are told in five parts (`Budget`): *meter* (reading, range, quantum), *sampling* (missing,
+scatter), *edge* (edges, shape), *clock*, *sensor* (unseen).
+
 A two-sided interval of 90 % is ± 1.645 × this. That is a statement about energy as the sensor's
 maker defines it: limits of error come from data sheets and published studies (NVIDIA boards: 5 %),
 and gains of single boards are known better only after calibration against a meter. Not in it: a
@@ -29,7 +32,7 @@ with loads that keep exact pace with the sensor's updates, which the sensor's da
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -59,7 +62,37 @@ class Limits:
     counter: bool
 
 
-def standard_uncertainty_j(
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Standard uncertainties (k = 1) of each window's energy in joules, by their origin.
+
+    Attributes:
+        meter: The instrument: limits of error and resolution.
+        sampling: What lies between samples: holes, and the scatter of a mean.
+        edge: Edges between two samples, and how well the shape fitted there.
+        clock: The alignment of the clock, and the sensor's unknown delay.
+        sensor: What a part-time sensor did not see.
+    """
+
+    meter: F64Array
+    sampling: F64Array
+    edge: F64Array
+    clock: F64Array
+    sensor: F64Array
+
+    @property
+    def parts(self) -> dict[str, F64Array]:
+        """The parts by the names of their columns in table ``energy``."""
+        return {f"u_{field.name}_j": getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def total(self) -> F64Array:
+        """Root sum of squares of the parts, which are independent of each other."""
+        result: F64Array = np.sqrt(np.sum(np.square(list(self.parts.values())), axis=0))
+        return result
+
+
+def budget_j(
     energy_j: F64Array,
     duration_s: F64Array,
     samples: F64Array,
@@ -69,9 +102,10 @@ def standard_uncertainty_j(
     edges_s: tuple[F64Array, F64Array],
     shapes_j: tuple[F64Array, F64Array],
     unseen_j: F64Array,
+    scatter_j: F64Array,
     limits: Limits,
-) -> F64Array:
-    """Return the standard uncertainty (k = 1) of each window's energy in joules.
+) -> Budget:
+    """Return the standard uncertainties of each window's energy.
 
     Args:
         energy_j: Energies, shape (k,).
@@ -83,6 +117,7 @@ def standard_uncertainty_j(
         edges_s: Time within which such a change may lie anywhere, there.
         shapes_j: By how much the shape around the start and the end did not fit.
         unseen_j: Standard uncertainty by what the sensor did not see.
+        scatter_j: Standard uncertainty by the scatter of samples, where their mean counts.
         limits: Of the channel.
     """
     reading = np.abs(energy_j) * limits.reading / SQRT_3
@@ -97,6 +132,12 @@ def standard_uncertainty_j(
     clock = limits.clock_s * np.maximum(difference, np.maximum(changes_w[0], changes_w[1]))
     seen = np.where(coverage > 0, coverage, np.nan)
     missing = np.abs(energy_j) * (1 - coverage) / seen / SQRT_3
-    terms = (reading, span, quantum, edges, shape, clock, missing, unseen_j)
-    total: F64Array = np.sqrt(np.sum(np.square(terms), axis=0))
-    return np.where(duration_s > 0, total, 0.0)
+    some = duration_s > 0
+    parts = (
+        np.sqrt(reading**2 + span**2 + quantum**2),
+        np.hypot(missing, scatter_j),
+        np.hypot(edges, shape),
+        clock,
+        unseen_j,
+    )
+    return Budget(*(np.where(some, part, 0.0) for part in parts))
