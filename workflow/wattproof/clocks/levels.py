@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from wattproof.clocks.frames import BoolArray, F64Array, Int64Array, floats, good, int64
+from wattproof.clocks.stamps import wall_to_mono
 from wattproof.units import NS_PER_S, s_to_ns
 
 HOLDING_SHARE = 0.2
@@ -143,6 +144,8 @@ def host_series(samples: pd.DataFrame, channel: Mapping[str, Any]) -> Levels | N
     samples = samples[good(samples)]
     if len(samples) < 2:
         return None
+    if channel["clock"] == "wall":
+        return _ring(samples, float(channel["averaging_s"]))
     start, _ = int64(samples, "start_ns")
     end, _ = int64(samples, "end_ns")
     middle = start + (end - start) // 2
@@ -153,6 +156,17 @@ def host_series(samples: pd.DataFrame, channel: Mapping[str, Any]) -> Levels | N
     return from_polled_power(middle, value, channel["averaging_s"], limit)
 
 
+def _ring(samples: pd.DataFrame, averaging_s: float) -> Levels | None:
+    """Levels of the driver's own samples: stamped by the wall clock, no read delays them."""
+    device, stamped = int64(samples, "device_ns")
+    wall, _ = int64(samples, "wall_ns")
+    end, _ = int64(samples, "end_ns")
+    t, known = wall_to_mono(device[stamped], wall[stamped], end[stamped])
+    if np.count_nonzero(known) < 2:
+        return None
+    return from_stamped_power(t[known], floats(samples, "value")[stamped][known], averaging_s)
+
+
 def update_limit_s(channel: str) -> float | None:
     """Longest update period of a channel: boards update their power each 100 ms or faster."""
     return BOARD_UPDATE_S if fnmatch.fnmatchcase(channel, "gpu*.power*") else None
@@ -161,11 +175,12 @@ def update_limit_s(channel: str) -> float | None:
 def pick_reference(channels: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return candidates to compare with, best first: (their sources, channels to be summed).
 
-    What the node's sensors see together resembles the wall most: instant GPU power plus the rate
-    of RAPL. Then instant GPU power alone, any other GPU power, the rate of GPU counters, that of
-    RAPL alone, and last (foreign logs) a meter on the recording's own clock or any other power.
+    What the node's sensors see together resembles the wall most: GPU power plus the rate of RAPL.
+    The driver's own samples come first (20 ms, no matter when they are read), then instant power,
+    any other GPU power, the rate of GPU counters, that of RAPL alone, and last (foreign logs) a
+    meter on the recording's own clock or any other power.
     """
-    host = channels[channels["clock"] == "host"]
+    host = channels[channels["clock"].isin(["host", "wall"])]
     if host.empty:
         return []
 
@@ -180,10 +195,12 @@ def pick_reference(channels: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         what = hits["channel"].str.split(".").str[-1]
         return [part for _, part in hits.groupby(["source", what], sort=True)]
 
-    instant = of("gpu*.power_instant", "power")
     package, dram = of("cpu*.package", "energy"), of("cpu*.dram", "energy")
-    found = [pd.concat([instant[0], package[0], *dram[:1]])] if instant and package else []
-    found += instant
+    found: list[pd.DataFrame] = []
+    for name in ("gpu*.power_samples", "gpu*.power_instant"):
+        gpu = of(name, "power")
+        found += [pd.concat([gpu[0], package[0], *dram[:1]])] if gpu and package else []
+        found += gpu
     for pattern, kind in (
         ("gpu*.power_average", "power"),
         ("gpu*.power_usage", "power"),
