@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import clean_recording as zoo
 import numpy as np
 import pandas as pd
@@ -18,7 +20,7 @@ SMI = ("smi", "gpu0.power")
 
 
 def rng_of(name: str) -> np.random.Generator:
-    return np.random.default_rng(abs(hash(name)) % 2**31)
+    return np.random.default_rng(zlib.crc32(name.encode()))
 
 
 def drop(rows: pd.DataFrame, keep: np.ndarray) -> None:
@@ -133,6 +135,23 @@ def throttling(c: Clean) -> None:
     rows.loc[(t > 50 * S) & (t < 80 * S), "value"] = float(0x20)
 
 
+def clock_drops(c: Clean) -> None:
+    """A board that says nothing of reasons, only its clock."""
+    reasons = ("nvml", "gpu0.throttle_reasons")
+    t = c.samples.pop(reasons)["t_ns"].to_numpy()
+    about = c.about(*reasons)
+    seconds = (t - T0) / S
+    clock = np.where((seconds > 50) & (seconds < 70), 1.1e9, 1.7e9)
+    usage = np.where(seconds > 16, 97.0, 0.0)
+    for name, value, unit, kind in (
+        ("gpu0.clock_sm", clock, "Hz", "clock"),
+        ("gpu0.utilisation", usage, "%", "utilisation"),
+    ):
+        c.samples["nvml", name] = pd.DataFrame({"t_ns": t, "value": value, "status": "ok"})
+        c.channels.append({**about, "channel": name, "unit": unit, "kind": kind})
+    c.channels.remove(about)
+
+
 def source_restarted(c: Clean) -> None:
     c.health = tables.conform(
         [
@@ -225,6 +244,7 @@ ZOO = {
     "running_average": running_average,
     "running_average (so far)": mean_so_far,
     "throttling": throttling,
+    "throttling (clock)": clock_drops,
     "source_restarted": source_restarted,
     "counter_reset": counter_reset,
     "failed_readings": failed_readings,
@@ -400,10 +420,22 @@ def repeat(rows: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
+def with_hidden_factor(rows: pd.DataFrame) -> pd.DataFrame:
+    """A tracker's PUE on a GPU and two CPUs, of which the row tells one (as EC-NAS-Bench's do)."""
+    gpu, cpu = by_row(rows, "gpu0.energy"), by_row(rows, "cpu.energy")
+    noise = np.random.default_rng(5).normal(1, 0.01, len(gpu))
+    total = rows["channel"] == "node.total"
+    whole = 1.59 * (gpu + 2 * cpu) * noise
+    rows.loc[total, "energy_j"] = rows.loc[total, "row"].map(whole)
+    rows.loc[total, "mean_w"] = rows.loc[total, "energy_j"] / rows.loc[total, "duration_s"]
+    return rows
+
+
 @pytest.mark.parametrize(
     ("flag", "change", "along"),
     [
         ("constant_factor", with_factor, set()),
+        ("constant_factor", with_hidden_factor, {"parts_do_not_add_up"}),
         ("extrapolated_rows", extrapolate, {"repeated_rows"}),
         ("duplicated_networks", duplicate, set()),
         ("wrong_unit", kilo, set()),

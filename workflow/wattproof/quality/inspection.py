@@ -23,6 +23,12 @@ THROTTLED = 0x04 | 0x08 | 0x20 | 0x40 | 0x80
 and hardware thermal slowdown, power brake (nvml.h, nvmlClocksEventReason…)."""
 
 THROTTLED_SHARE = 0.01
+BUSY_PERCENT = 90.0
+SLOW_CLOCK = 0.8
+"""A busy board whose clock is below this share of its own usual one (95 % quantile) is slowed down.
+"""
+MIN_BUSY = 50
+"""Fewer readings of a busy board do not show what its usual clock is."""
 FAR_S = 300.0
 """A log whose clock is further off than this is of another time zone, or of a clock never set."""
 
@@ -95,6 +101,45 @@ def _throttling(channels: list[Channel], windows: pd.DataFrame) -> Iterator[Find
                 affected=len(slowed),
                 of=int(inside.sum()),
                 value=100 * len(slowed) / int(inside.sum()),
+                unit="%",
+            )
+
+
+def _slow_clocks(channels: list[Channel], windows: pd.DataFrame) -> Iterator[Finding]:
+    """Clocks that drop under full load, where no channel tells the reasons."""
+    by_key = {(c.source, c.name): c for c in channels}
+    runs = windows[(windows["level"] == "run") & (windows["setting"] != CALIBRATION)]
+    for (source, name), clock in by_key.items():
+        device = name.partition(".")[0]
+        usage = by_key.get((source, f"{device}.utilisation"))
+        if (
+            name != f"{device}.clock_sm"
+            or usage is None
+            or (source, f"{device}.throttle_reasons") in by_key
+            or not len(usage.t_ns)
+        ):
+            continue
+        before = np.maximum(np.searchsorted(usage.t_ns, clock.t_ns, side="right") - 1, 0)
+        busy = np.isfinite(clock.value) & (usage.value[before] >= BUSY_PERCENT)
+        inside = np.zeros(len(clock.t_ns), dtype=bool)
+        for run in records(runs):
+            inside |= (clock.t_ns >= run["start_ns"]) & (clock.t_ns < run["end_ns"])
+        busy &= inside
+        n = int(busy.sum())
+        if n < MIN_BUSY:
+            continue
+        usual = float(np.quantile(clock.value[busy], 0.95))
+        slowed = np.flatnonzero(busy & (clock.value < SLOW_CLOCK * usual))
+        if len(slowed) > THROTTLED_SHARE * n:
+            yield clock.found(
+                "throttling",
+                f"{len(slowed)} of {n} readings of the busy board have a clock below "
+                f"{SLOW_CLOCK:.0%} of its usual {usual / 1e6:.0f} MHz, down to "
+                f"{float(clock.value[slowed].min()) / 1e6:.0f} MHz.",
+                slowed,
+                affected=len(slowed),
+                of=n,
+                value=100 * len(slowed) / n,
                 unit="%",
             )
 
@@ -204,6 +249,7 @@ def inspect(
                 found += check(placed, levels)
             found += pairs.trailing_means(placed, fine)
             found += _throttling(placed, own_windows)
+            found += _slow_clocks(placed, own_windows)
         found += _clocks(name, own_clocks, own_channels)
         found += _empty(name, own_windows, own_marks)
         found += _health(name, health)

@@ -17,11 +17,19 @@ CONSTANT_CV = 2e-3
 NEARLY_CV, NEARLY_OFF = 0.08, 0.1
 """A total that is off from its parts by more than the second, and nearly always by as much."""
 
+FITTED_OFF = 0.05
+PUES = (1.55, 1.67)
+"""What trackers multiply energies by for a data centre: Carbontracker had 1.55 (2022), 1.57, 1.58,
+1.59 and 1.67, by release and year."""
+PUE_SLACK = 0.01
+
 EXACT = 1e-6
 EXTRAPOLATED_SHARE = 0.2
 MIN_GROUPS = 3
 PLAUSIBLE_W = (0.001, 200_000.0)
 OVER_LIMIT = 1.15
+FEW_SHARE = 0.05
+"""Fewer odd rows are to be left out, and say little about the others."""
 LIMIT_COLUMN = "config_power_limit"
 
 
@@ -75,6 +83,44 @@ def constant_factor(rows: pd.DataFrame) -> Iterator[Finding]:
                     of=len(wide),
                 )
                 break
+        if not exact:
+            yield from _multiplied(recording, key, wide, names)
+
+
+def _multiplied(
+    recording: str, key: tuple[str, str], wide: pd.DataFrame, names: list[tuple[str, str]]
+) -> Iterator[Finding]:
+    """A total whose parts count at least as often as a tracker's PUE says, one of them just so.
+
+    A row may tell a part once that the total holds twice (a CPU of two), so that the total is no
+    multiple of the sum; least squares show by how much each part counts.
+    """
+    told = wide[[key, *names]].dropna()
+    told = told[(told > 0).all(axis=1)]
+    if len(names) < 2 or len(told) < MIN_ROWS:
+        return
+    total = told[key].to_numpy(np.float64)
+    shares = told[names].to_numpy(np.float64) / total[:, None]
+    counts, _, rank, _ = np.linalg.lstsq(shares, np.ones(len(total)), rcond=None)
+    off = float(np.quantile(np.abs(shares @ counts - 1), 0.9))
+    low, high = PUES
+    within = low - PUE_SLACK <= counts.min() <= high + PUE_SLACK
+    if rank == len(names) and off < FITTED_OFF and within:
+        formula = " + ".join(f"{c:.2f} × {n}" for c, (_, n) in zip(counts, names, strict=True))
+        yield finding(
+            recording,
+            "constant_factor",
+            f"{key[1]} is best told as {formula} (nine in ten of {len(told)} rows within "
+            f"{off:.1%}): each part counts at least {counts.min():.2f} times, which is the PUE of "
+            f"a data centre that trackers multiply by ({low:g} to {high:g}).",
+            severity="warning",
+            source=key[0],
+            channel=key[1],
+            value=float(counts.min()),
+            unit="1",
+            affected=len(told),
+            of=len(wide),
+        )
 
 
 def _ratio(total: pd.Series, part: pd.Series) -> tuple[float, float, int]:
@@ -228,6 +274,7 @@ def implausible(rows: pd.DataFrame) -> Iterator[Finding]:
                 of=int(power.notna().sum()),
                 value=float(power[bad].max()),
                 unit="W",
+                severity="error" if bad.sum() > FEW_SHARE * power.notna().sum() else "warning",
             )
 
 

@@ -35,6 +35,10 @@ QUANTUM_SHARE = 0.2
 
 CLIPPED_SHARE, CLIPPED_RUN = 0.01, 5
 """The highest value comes in at least this share of readings, and in a row of so many."""
+FRESH_N, FRESH_MIN, FRESH_SHARE = 1000, 100, 0.8
+"""Of so many changes, at least so many, this share brings a value that was not there before."""
+CLOSE_SHARE, CLOSE_N = 0.15, 30
+"""Readings within 2 % below the highest value: this share of those at it, and so many."""
 
 CUMULATIVE_N = 60
 CUMULATIVE_TIMES, CUMULATIVE_ODD = 8.0, 0.02
@@ -226,6 +230,15 @@ def quantisation(channel: Channel) -> Iterator[Finding]:
         )
 
 
+def _never_repeats(value: F64Array) -> bool:
+    """Whether a series has noise of its own, so that one value again and again is odd.
+
+    A sensor without visible noise shows one highest value throughout each steady load.
+    """
+    changed = value[1:][np.diff(value) != 0][:FRESH_N]
+    return len(changed) >= FRESH_MIN and len(np.unique(changed)) > FRESH_SHARE * len(changed)
+
+
 def clipped(channel: Channel) -> Iterator[Finding]:
     """One highest value again and again, and in rows of several, beside values that vary."""
     value = channel.value
@@ -243,8 +256,13 @@ def clipped(channel: Channel) -> Iterator[Finding]:
     below = value[good & ~at]
     others = np.diff(np.flatnonzero(np.diff(below) != 0))
     usual = float(np.quantile(others, 0.99)) if len(others) else 1.0
-    near = good & (value < top) & (value > top - 0.02 * abs(top))
-    if runs.max() >= max(CLIPPED_RUN, 3 * usual) and near.sum() < at.sum():
+    near = int((good & (value < top) & (value > top - 0.02 * abs(top))).sum())
+    reached = near >= max(CLOSE_N, CLOSE_SHARE * at.sum())
+    if (
+        runs.max() >= max(CLIPPED_RUN, 3 * usual)
+        and near < at.sum()
+        and (reached or _never_repeats(below))
+    ):
         yield channel.found(
             "clipped_values",
             f"{int(at.sum())} of {int(good.sum())} readings ({share:.0%}) are exactly {top:g} W, "

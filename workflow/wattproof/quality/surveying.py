@@ -21,9 +21,11 @@ Levels = Callable[[str], list[Channel]]
 
 
 def _flagged(energy: pd.DataFrame) -> Iterator[Finding]:
-    """One finding for each flag of each channel, over all windows of the set."""
+    """One finding for each flag of each channel, over epochs, runs and loads of the set."""
     counts: Counter[tuple[str, str, str]] = Counter()
     where: dict[tuple[str, str, str], set[str]] = {}
+    # Phases are parts of epochs: what is short by nature is told once, of the epoch.
+    energy = energy[energy["level"] != "phase"]
     total = energy.groupby(["source", "channel"]).size()
     keys = zip(
         energy["recording"], energy["source"], energy["channel"], energy["flags"], strict=True

@@ -1,0 +1,56 @@
+"""Clean recordings of the virtual node, all instruments, through the true pipeline: no alarm."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from wattproof import clocks, energy, offline, quality, tables
+
+SETTINGS = {"min_samples": 5, "min_coverage": 0.8, "max_gap_s": 2.0}
+SLOW_SMI = {"few_samples", "low_coverage", "sample_ratio_low", "no_samples", "gap"}
+"""What a process for each sample truly causes: these are findings, not alarms."""
+
+
+def findings(made: offline.Simulated) -> pd.DataFrame:
+    samples, channels, marks, runs, health = (
+        made.frame(name) for name in ("samples", "channels", "marks", "runs", "health")
+    )
+    found = clocks.align(samples, channels, marks, {})
+    windows = energy.cut_windows(marks, runs)
+    table = energy.integrate(samples, channels, found, windows, SETTINGS)
+    table = quality.flag_windows(table, channels)
+    samples["t_ns"] = clocks.to_recording_time(samples, channels, found)
+    inspected = quality.inspect(samples, channels, marks, found, windows, health)
+    rows = quality.survey(table, channels, tables.empty("reported"), [inspected])
+    tables.conform(rows, "findings")
+    return rows[rows["severity"] != "note"]
+
+
+@pytest.mark.parametrize("preset", ["paper", "laptop"])
+@pytest.mark.parametrize("seed", [0, 6, 11, 22])
+def test_virtual_nodes_raise_no_alarm(preset: str, seed: int) -> None:
+    found = findings(offline.simulate(preset, seed=seed))
+    alarms = found[(found["source"] != "smi") | ~found["flag"].isin(SLOW_SMI)]
+    assert alarms.empty, alarms[["flag", "source", "channel", "evidence"]].values
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("preset", ["paper", "laptop"])
+def test_fifty_virtual_recordings_raise_no_alarm(preset: str) -> None:
+    for seed in range(100, 150):
+        test_virtual_nodes_raise_no_alarm(preset, seed)
+
+
+def test_a_slow_smi_is_found() -> None:
+    """The control of the control: on the same recordings the fault of nvidia-smi is told."""
+    found = findings(offline.simulate("paper", seed=1))
+    assert "sample_ratio_low" in set(found.loc[found["source"] == "smi", "flag"])
+
+
+def test_a_board_held_at_its_limit_is_not_clipped() -> None:
+    """A sensor without noise shows one highest value as long as a load is steady."""
+    programme = [("sync", 6.0), ("idle", 6.0), ("gpu", 20.0), offline.Training(), ("sync", 6.0)]
+    found = findings(offline.simulate("paper", programme=programme, seed=3))
+    assert "clipped_values" not in set(found["flag"])
