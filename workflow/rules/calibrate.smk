@@ -5,6 +5,7 @@ rule calibrate:
     input:
         energy=recorded("energy"),
         channels=recorded("channels"),
+        elsewhere=CONFIG["analysis"]["calibration"] or [],
     output:
         calibration=f"{RESULTS}/tables/calibration.parquet",
         estimates=f"{RESULTS}/tables/estimates.parquet",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wattproof import plan, sensing, space
+from wattproof.calibration import transfer
 from wattproof.config import Config, is_offline
 from wattproof.errors import WattproofError, did_you_mean
 from wattproof.offline import learning
@@ -45,6 +46,11 @@ def check(config: Config, file: str) -> Config:
             sensing.load(config["analysis"]["sensors"])
         except WattproofError as error:
             raise WattproofError(f"{file}: key 'analysis.sensors': {error}") from error
+    if config["analysis"]["calibration"]:
+        try:
+            transfer.load(config["analysis"]["calibration"])
+        except WattproofError as error:
+            raise WattproofError(f"{file}: key 'analysis.calibration': {error}") from error
     training = config["training"]
     if training["shorten"] != 1 and not is_offline(config):
         raise WattproofError(

@@ -5,6 +5,7 @@
 from wattproof.calibration import code_carbon, bracket, regression, load_aware
 # isort: on
 
+from wattproof.calibration import transfer
 from wattproof.calibration.assess import Calibration, calibrate
 from wattproof.calibration.base import (
     ESTIMATORS,
@@ -28,4 +29,5 @@ __all__ = [
     "estimator",
     "load_aware",
     "regression",
+    "transfer",
 ]

@@ -173,6 +173,7 @@ def calibrate(
     channels: pd.DataFrame,
     offsocket: OffSocket,
     settings: Mapping[str, Any],
+    transferred: Estimator | None = None,
 ) -> Calibration:
     """Estimate the node's energy by every registered estimator and score each on the run windows.
 
@@ -181,6 +182,7 @@ def calibrate(
         channels: Table ``channels``: memory size and machine of the host.
         offsocket: From `wattproof.offsocket.fit`.
         settings: ``alpha``; optionally ``memory_gib``, ``machine``, ``seed`` (default 0).
+        transferred: A calibration made on another node (`transfer.as_estimator`).
 
     Returns:
         Three tables. relative_error = (meter − estimate)/meter. Whatever cannot be had is null,
@@ -200,7 +202,7 @@ def calibrate(
     rows: list[dict[str, Any]] = []
     compared: list[dict[str, Any]] = []
     kept: list[pd.DataFrame] = []
-    for entry in ESTIMATORS.values():
+    for entry in [*ESTIMATORS.values(), *([transferred] if transferred else [])]:
         outcome = entry.rule(inputs)
         estimates = _estimates(entry.name, outcome, targets)
         rows.append(_score(entry, outcome, estimates))
