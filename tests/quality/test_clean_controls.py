@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -27,8 +30,9 @@ def findings(made: offline.Simulated) -> pd.DataFrame:
     return rows[rows["severity"] != "note"]
 
 
-@pytest.mark.parametrize("preset", ["paper", "laptop"])
-@pytest.mark.parametrize("seed", [0, 6, 11, 22])
+@pytest.mark.parametrize(
+    ("preset", "seed"), [("paper", 0), *(("laptop", seed) for seed in (0, 6, 11, 22))]
+)
 def test_virtual_nodes_raise_no_alarm(preset: str, seed: int) -> None:
     found = findings(offline.simulate(preset, seed=seed))
     alarms = found[(found["source"] != "smi") | ~found["flag"].isin(SLOW_SMI)]
@@ -54,3 +58,16 @@ def test_a_board_held_at_its_limit_is_not_clipped() -> None:
     programme = [("sync", 6.0), ("idle", 6.0), ("gpu", 20.0), offline.Training(), ("sync", 6.0)]
     found = findings(offline.simulate("paper", programme=programme, seed=3))
     assert "clipped_values" not in set(found["flag"])
+
+
+def test_the_page_about_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its example runs, and it names only flags that exist."""
+    page = (Path(__file__).parents[2] / "docs" / "quality.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert example is not None
+    exec(compile(example.group(1), "docs/quality.md", "exec"), {})
+    assert "sample_ratio_low" in capsys.readouterr().out
+    table = page.partition("## Flags")[2].partition("A check that")[0]
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", table))
+    assert len(named) > 30
+    assert named <= set(quality.FLAGS)
