@@ -32,6 +32,7 @@ rule report:
             caption="../report/scorecard.rst",
             category="Report",
         ),
+        traces=f"{RESULTS}/traces.html",
         figures=report(
             directory(f"{RESULTS}/figures"),
             patterns=["{name}.png"],

@@ -32,3 +32,4 @@ with rule.logged(snakemake) as log:
     )
     figures = report.draw_all(inputs, Path(snakemake.output.figures))
     report.build(inputs, figures, Path(snakemake.output.page), Path(snakemake.output.scorecard))
+    report.build_traces(inputs, Path(snakemake.output.traces))

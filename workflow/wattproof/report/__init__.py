@@ -2,7 +2,7 @@
 
 from wattproof.report.audit import build_audit
 from wattproof.report.audit_inputs import AuditInputs
-from wattproof.report.build import build
+from wattproof.report.build import build, build_traces
 from wattproof.report.figures import draw_all
 from wattproof.report.inputs import ReportInputs
 from wattproof.report.provenance import provenance
@@ -14,6 +14,7 @@ __all__ = [
     "ReportInputs",
     "build",
     "build_audit",
+    "build_traces",
     "draw_all",
     "provenance",
 ]

@@ -7,8 +7,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from wattproof.report import interactive
 from wattproof.report.inputs import ReportInputs
-from wattproof.report.page import render
+from wattproof.report.page import TEMPLATES, render
 from wattproof.report.scorecard import Scorecard, judge
 from wattproof.report.style import FigureInfo
 
@@ -40,3 +41,25 @@ def build(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
     return scorecard
+
+
+def build_traces(inputs: ReportInputs, out_html: str | os.PathLike[str]) -> None:
+    """Write the example recording as a page to zoom into.
+
+    Args:
+        inputs: The campaign's tables; `example` names the recording.
+        out_html: The page; it needs no network.
+    """
+    name = inputs.example.get("recording")
+    samples = inputs.example.get("samples")
+    shown = [] if samples is None else [samples.assign(recording=name)]
+    windows = inputs.windows[inputs.windows["recording"] == name]
+    interactive.write(
+        Path(out_html),
+        f"{inputs.campaign}, recording {name}",
+        inputs.simulated,
+        shown,
+        inputs.channels,
+        windows[windows["level"].isin(["run", "load"])],
+        (TEMPLATES / "style.css").read_text("utf-8"),
+    )
