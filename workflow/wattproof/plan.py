@@ -107,6 +107,7 @@ class Group:
         replicates: So many of the first ones are trained again with another seed.
         seed: Of the draw of configurations.
         runs_per_recording: A recording is one cluster job.
+        recipe: Training parameters that are fixed or restricted instead of drawn from all.
     """
 
     name: str
@@ -115,6 +116,11 @@ class Group:
     replicates: int
     seed: int
     runs_per_recording: int
+    recipe: dict[str, Any]
+
+    def configurations(self, of: str) -> list[dict[str, Any]]:
+        """Draw what is trained from a space, without replicates."""
+        return space.get(of).sample(self.runs, self.seed, self.recipe)
 
 
 def groups(config: Config) -> list[Group]:
@@ -124,7 +130,7 @@ def groups(config: Config) -> list[Group]:
     groups draw configurations of their own.
     """
     plan = config["plan"]
-    usual = {k: plan[k] for k in ("setting", "replicates", "runs_per_recording")}
+    usual = {k: plan[k] for k in ("setting", "replicates", "runs_per_recording", "recipe")}
     if not plan.get("groups"):
         return [Group(name=plan["setting"], runs=plan["runs"], seed=plan["seed"], **usual)]
     return [
@@ -219,7 +225,7 @@ def make_plan(config: Config) -> list[PlanRow]:
 def _group_rows(config: Config, group: Group) -> list[PlanRow]:
     """Recordings of one group: loads at the start, trainings, the clock pattern at the end."""
     rows: list[PlanRow] = []
-    configs = space.get(config["space"]).sample(group.runs, group.seed)
+    configs = group.configurations(config["space"])
     jobs = [(chosen, 0) for chosen in configs]
     jobs += [(chosen, 1) for chosen in configs[: group.replicates]]
     size = group.runs_per_recording

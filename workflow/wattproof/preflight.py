@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from wattproof import plan, sensing, space
 from wattproof.calibration import transfer
 from wattproof.config import Config, is_offline
@@ -88,8 +90,9 @@ def _check_groups(config: Config, file: str) -> None:
                 f"{file}: key '{key}': setting '{group.setting}' can only be planned with "
                 "node.mode: offline so far; use setting: single."
             )
-        try:
-            # Drawing is what the plan will do: it knows how many configurations there are.
-            space.get(config["space"]).sample(group.runs, group.seed)
-        except WattproofError as error:
-            raise WattproofError(f"{file}: key '{key}.runs': {error}") from error
+        for part, runs in (("recipe", 0), ("runs", group.runs)):
+            try:
+                # Drawing is what the plan will do: it knows how many configurations there are.
+                replace(group, runs=runs).configurations(config["space"])
+            except WattproofError as error:
+                raise WattproofError(f"{file}: key '{key}.{part}': {error}") from error

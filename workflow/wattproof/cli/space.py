@@ -15,15 +15,21 @@ def space(
     name: Annotated[str, typer.Argument(help="name of a search space")],
     sample: Annotated[int | None, typer.Option(help="draw so many configurations")] = None,
     seed: Annotated[int, typer.Option(help="seed of the draw")] = 0,
+    count: Annotated[bool, typer.Option("--count", help="enumerate its networks")] = False,
     export: Annotated[Path | None, typer.Option(help="write the ConfigSpace JSON here")] = None,
 ) -> None:
-    """A search space: its parameters, draws from it, its ConfigSpace JSON."""
+    """A search space: its parameters, its size, draws from it, its ConfigSpace JSON."""
     from wattproof import space as spaces
 
     chosen = spaces.get(name)
     if export is not None:
         chosen.configspace().to_json(export)
         say(f"wrote {export}")
+    elif count:
+        of = chosen.count()
+        say(f"{of.networks} distinct networks")
+        say(f"{of.configurations} distinct configurations (network and recipe)")
+        say(f"{of.points} of {of.grid} grid points build one of these networks")
     elif sample is not None:
         for config in chosen.sample(sample, seed):
             network = chosen.realise(config)

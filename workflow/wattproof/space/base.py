@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -23,6 +24,23 @@ REFERENCE_RESOLUTION = 32
 REFERENCE_CLASSES = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How large a space is.
+
+    Attributes:
+        networks: Distinct realised networks.
+        configurations: Those × training parameters.
+        points: Architectures of the grid that build an allowed network.
+        grid: Architectures of the grid.
+    """
+
+    networks: int
+    configurations: int
+    points: int
+    grid: int
+
+
 class Space(Protocol):
     """A search space: configurations, and the networks that they really build."""
 
@@ -35,8 +53,14 @@ class Space(Protocol):
         """Return all hyper-parameters as a ConfigSpace object (not all points are `valid`)."""
         ...
 
-    def sample(self, n: int, seed: int) -> list[Config]:
+    def sample(
+        self, n: int, seed: int, recipe: Mapping[str, Value | list[Value]] | None = None
+    ) -> list[Config]:
         """Draw `n` valid configurations, with distinct realised networks first."""
+        ...
+
+    def count(self) -> Count:
+        """Return how many networks and configurations there are, by enumeration."""
         ...
 
     def realise(
@@ -121,9 +145,19 @@ class GridSpace(ABC):
 
     def distinct(self) -> int:
         """Number of distinct configurations: realised networks × training parameters."""
-        return len(self.networks) * math.prod(map(len, self.training.values()))
+        return len(self.networks) * _size(self.training)
 
-    def sample(self, n: int, seed: int) -> list[Config]:
+    def points(self) -> int:
+        """Number of grid points that build an allowed network."""
+        return sum(map(len, self.networks.values()))
+
+    def count(self) -> Count:
+        """Return how many networks and configurations there are, by enumeration."""
+        return Count(len(self.networks), self.distinct(), self.points(), _size(self.architecture))
+
+    def sample(
+        self, n: int, seed: int, recipe: Mapping[str, Value | list[Value]] | None = None
+    ) -> list[Config]:
         """Draw valid configurations, no two of them equal in network and training parameters.
 
         Networks are drawn uniformly among the *distinct realised* ones, not among grid points,
@@ -133,25 +167,30 @@ class GridSpace(ABC):
         Args:
             n: How many.
             seed: Equal seeds give equal draws.
+            recipe: Parameters of the training that are not drawn from all their values: the one
+                value, or a list of those that remain. While networks last, the same ones are drawn.
 
         Returns:
             Plain dictionaries (JSON-ready) in the order of the axes.
 
         Raises:
-            WattproofError: More configurations are asked for than there are.
+            WattproofError: More configurations are asked for than there are, or the recipe names
+                a parameter or value that the space lacks.
         """
         import numpy as np
 
         if n < 0:
             raise WattproofError(f"Cannot draw {n} configurations; ask for 0 or more.")
-        if n > self.distinct():
+        trainings = list(_grid(self._recipes(recipe or {})))
+        distinct = len(self.networks) * len(trainings)
+        if n > distinct:
             raise WattproofError(
                 f"{n} configurations were asked for, but space '{self.name}' has only "
-                f"{self.distinct()} distinct ones; ask for fewer or take a larger space."
+                f"{distinct} distinct ones{' with this recipe' if recipe else ''}; ask for fewer "
+                f"{'or fix less of the recipe' if recipe else 'or take a larger space'}."
             )
         rng = np.random.default_rng(seed)
         keys = list(self.networks)
-        trainings = list(_grid(self.training))
         orders: dict[str, list[int]] = {}
         drawn: list[Config] = []
         while len(drawn) < n:
@@ -192,6 +231,31 @@ class GridSpace(ABC):
                 space.add(OrdinalHyperparameter(key, list(values)))
         return space
 
+    def _recipes(self, recipe: Mapping[str, Value | list[Value]]) -> Axes:
+        """Return the axes of the training, as far as a recipe leaves them."""
+        axes = dict(self.training)
+        for key, wanted in recipe.items():
+            if key not in axes:
+                why = "shapes the network" if key in self.architecture else "is not in it"
+                raise WattproofError(
+                    f"The recipe fixes '{key}', which {why}, but only the training's parameters "
+                    f"of space '{self.name}' can be fixed ({', '.join(axes)}); remove it."
+                )
+            listed = wanted if isinstance(wanted, list) else [wanted]
+            if not listed:
+                raise WattproofError(
+                    f"The recipe leaves no value of '{key}'; give one, or remove the key to draw "
+                    f"from all of space '{self.name}'."
+                )
+            for value in listed:
+                if value not in axes[key]:
+                    raise WattproofError(
+                        f"The recipe fixes '{key}' to {value!r}, but space '{self.name}' only has "
+                        f"{_listing(axes[key])}; choose one of them."
+                    )
+            axes[key] = tuple(value for value in axes[key] if value in listed)
+        return axes
+
     def _point(self, config: Mapping[str, Any], axes: Axes) -> Config:
         """Return the axes' own values: 3.0 from a table or NumPy's 3 become the axis' 3."""
         point: Config = {}
@@ -213,6 +277,10 @@ class GridSpace(ABC):
 def _grid(axes: Axes) -> Iterator[Config]:
     for values in product(*axes.values()):
         yield dict(zip(axes, values, strict=True))
+
+
+def _size(axes: Axes) -> int:
+    return math.prod(map(len, axes.values()))
 
 
 def _listing(values: tuple[Value, ...]) -> str:

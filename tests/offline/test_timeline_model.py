@@ -1,0 +1,142 @@
+"""Trainings that do not take place: durations, power and marks of the paper's twin."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wattproof import config, plan, space
+from wattproof.offline import timeline
+from wattproof.virtual import presets, training_load
+from wattproof.virtual.model import PowerModel
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = config.load_schema(ROOT / "config/schema/campaign.schema.json")
+PAPER = presets.get("paper")
+START_NS = 5_000_000_000
+
+
+def twin(**changes: object) -> config.Config:
+    raw = config.read_yaml(ROOT / "config/campaigns/paper_twin.yaml")
+    raw["training"] |= changes
+    return config.validate(raw, SCHEMA, "twin")
+
+
+@pytest.fixture(scope="module")
+def trainings() -> list[plan.PlanRow]:
+    return [row for row in plan.make_plan(twin()) if row.config]
+
+
+def played(row: plan.PlanRow, seed: int = 0, preset: str = "paper") -> timeline.RunTimeline:
+    rng = np.random.default_rng(seed)
+    return timeline.run_events(row, presets.get(preset), START_NS, rng)
+
+
+def epochs_s(run: timeline.RunTimeline) -> list[float]:
+    begins = [m["mono_ns"] for m in run.marks if m["kind"] == "epoch_begin"]
+    ends = [m["mono_ns"] for m in run.marks if m["kind"] == "epoch_end"]
+    return [(end - begin) / 1e9 for begin, end in zip(begins, ends, strict=True)]
+
+
+def test_the_mean_epoch_on_one_gpu_is_the_papers(trainings) -> None:
+    single = [row for row in trainings if row.setting == "single"][:150]
+    seconds = [s for row in single for s in epochs_s(played(row))]
+    assert np.mean(seconds) == pytest.approx(11.8, abs=1.0)
+
+
+def test_four_gpus_are_faster_but_not_four_times(trainings) -> None:
+    ratios = []
+    for row in [row for row in trainings if row.setting == "ddp"]:
+        alone = dataclasses.replace(row, setting="single")
+        ratios.append(np.mean(epochs_s(played(alone))) / np.mean(epochs_s(played(row))))
+    assert min(ratios) >= 0.97  # an epoch that waits for its input gains nothing
+    assert 1.2 < np.mean(ratios) < 3
+    assert max(ratios) < 4
+
+
+def test_power_of_the_drawn_networks_spans_the_papers_range(trainings) -> None:
+    """The load model was set by the two ends of the space alone; 500 draws fill what is between."""
+    model = PowerModel(PAPER)
+    watts = []
+    for row in [row for row in trainings if row.setting == "single"][:500]:
+        costs = space.get("ea_has_tinyimagenet").realise(row.config, 32, 200).complexity()
+        load = training_load(costs.macs, costs.params, costs.activations, 1024, "train", 32)
+        watts.append(float(model.gpu_w(load.gpu_compute, load.gpu_memory)))
+    assert len(watts) == 500
+    low, middle, high = np.percentile(watts, [0, 50, 100])
+    assert 145 <= low < 165
+    assert 285 < high <= 306
+    assert 205 < middle < 245
+    # Not two heaps at the ends: each quarter of the range has some.
+    assert min(np.histogram(watts, 4, (146, 305))[0]) >= 10
+
+
+def test_marks_nest_and_activity_covers_the_run(trainings) -> None:
+    row = next(row for row in trainings if row.setting == "single")
+    run = played(row)
+    at = [m["mono_ns"] for m in run.marks]
+    assert at == sorted(at)
+    kinds = [m["kind"] for m in run.marks]
+    assert kinds[0] == "run_begin"
+    assert kinds[-1] == "run_end"
+    assert at[0] > START_NS
+    assert run.end_ns >= at[-1]
+    one = ["epoch_begin", *["phase_begin", "phase_end"] * 2, "epoch_end"]
+    epochs = round(row.config["epochs"] / 10)
+    assert kinds[1:-1] == one * epochs + ["phase_begin", "phase_end"]
+    names = [m["name"] for m in run.marks if m["kind"] == "phase_begin"]
+    assert names == ["train", "eval"] * epochs + ["test"]
+    for m in run.marks:
+        if m["kind"] == "epoch_end":
+            assert 0 <= m["val_accuracy"] <= 1
+            assert m["train_loss"] > 0
+
+    activity = run.activity
+    stamps = activity["mono_ns"].astype(np.int64)
+    assert (np.diff(stamps) >= 0).all()
+    assert START_NS <= stamps[0] < at[0]
+    assert activity[-1]["gpu_compute"] == activity[-1]["cpu_load"] == 0
+    # Within a training phase the log is never silent for longer than a few published steps.
+    begin, end = at[kinds.index("phase_begin")], at[kinds.index("phase_end")]
+    inside = stamps[(stamps >= begin) & (stamps <= end)]
+    assert max(b - a for a, b in pairwise(inside.tolist())) < 0.25e9
+
+
+def test_equal_draws_are_equal_and_another_differs(trainings) -> None:
+    row = trainings[0]
+    first, same, other = played(row, 1), played(row, 1), played(row, 2)
+    assert first.marks == same.marks
+    assert (first.activity == same.activity).all()
+    assert first.marks != other.marks
+    # The same training again is some percent longer or shorter at most.
+    assert other.end_ns - START_NS == pytest.approx(first.end_ns - START_NS, rel=0.06)
+
+
+def test_larger_networks_and_images_take_longer() -> None:
+    rows = [row for row in plan.make_plan(twin()) if row.config and row.setting == "single"][:60]
+    runs = [played(row) for row in rows]
+    macs = np.array([run.result["macs"] for run in runs])
+    seconds = np.array([np.mean(epochs_s(run)) for run in runs])
+    order = np.argsort(macs)
+    assert np.corrcoef(macs, seconds)[0, 1] > 0.9
+    assert (np.diff(seconds[order]) > -0.06 * seconds[order][:-1]).all()  # but for the jitter
+    large = [row for row in plan.make_plan(twin(image_size=64)) if row.config][:10]
+    for small, big in zip(rows, large, strict=False):
+        assert np.mean(epochs_s(played(big))) > 1.5 * np.mean(epochs_s(played(small)))
+
+
+def test_shortening_changes_how_many_epochs_there_are_and_not_what_they_are(trainings) -> None:
+    whole = [row for row in plan.make_plan(twin(shorten=1)) if row.config][:6]
+    for short, full in zip(trainings, whole, strict=False):
+        a, b = played(short), played(full)
+        assert len(epochs_s(b)) == full.config["epochs"] == 10 * len(epochs_s(a))
+        assert np.mean(epochs_s(a)) == pytest.approx(np.mean(epochs_s(b)), rel=0.02)
+        rates = [
+            [m["learning_rate"] for m in run.marks if m["kind"] == "epoch_end"] for run in (a, b)
+        ]
+        assert rates[0][0] == rates[1][0]
+        assert rates[0][-1] == rates[1][-1]  # the whole schedule, thinned
