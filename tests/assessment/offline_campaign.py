@@ -38,15 +38,15 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 @cache
 def energies(
-    preset: str, seed: int, runs: int = 24, size: int = 6
+    preset: str, seed: int, runs: int = 24, size: int = 6, setting: str = "single"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Tables ``energy`` and ``channels`` of a campaign of single trainings with all loads."""
+    """Tables ``energy`` and ``channels`` of a campaign of trainings with all loads."""
     mix = MIXES[preset]
     raw: dict[str, Any] = {
         "campaign": "t",
         "node": {"kind": "virtual", "preset": preset, "mode": "offline", "seed": seed},
         "space": mix["space"],
-        "plan": {"runs": runs, "runs_per_recording": size, "seed": seed},
+        "plan": {"runs": runs, "runs_per_recording": size, "seed": seed, "setting": setting},
         "training": {
             "dataset": mix["dataset"],
             "image_size": 32,
@@ -84,9 +84,11 @@ def energies(
     return pd.concat(found, ignore_index=True), pd.concat(listed, ignore_index=True)
 
 
-def calibrated(preset: str, seed: int, runs: int = 24, size: int = 6) -> Calibration:
+def calibrated(
+    preset: str, seed: int, runs: int = 24, size: int = 6, setting: str = "single"
+) -> Calibration:
     """The estimators of such a campaign, scored against its meter."""
-    energy_, channels = energies(preset, seed, runs, size)
+    energy_, channels = energies(preset, seed, runs, size, setting)
     memory = presets.get(preset).dram.memory_gib
     settings = {"alpha": 0.05, "memory_gib": memory}
     return calibration.calibrate(energy_, channels, offsocket.fit(energy_), settings)

@@ -5,7 +5,7 @@
 from wattproof.calibration import code_carbon, bracket, regression, load_aware
 # isort: on
 
-from wattproof.calibration import transfer
+from wattproof.calibration import boards, transfer
 from wattproof.calibration.assess import Calibration, calibrate
 from wattproof.calibration.base import (
     ESTIMATORS,
@@ -23,6 +23,7 @@ __all__ = [
     "Inputs",
     "Outcome",
     "Parameter",
+    "boards",
     "bracket",
     "calibrate",
     "code_carbon",

@@ -12,6 +12,7 @@ import pandas as pd
 
 from wattproof import tables
 from wattproof.agreement import compare, seeded
+from wattproof.calibration import boards
 from wattproof.calibration.base import ESTIMATORS, Estimator, Inputs, Outcome
 from wattproof.offsocket import CALIBRATION, WINDOW_COLUMNS, OffSocket, node_balance
 
@@ -26,7 +27,7 @@ class Calibration:
     """Result of `calibrate`.
 
     Attributes:
-        table: Table ``calibration``: one row an estimator.
+        table: Table ``calibration``: one row an estimator, then one a board (`boards`).
         estimates: Table ``estimates``: training window × estimator; refused estimators have none.
         agreement: Table ``agreement`` of the estimators against the meter.
     """
@@ -212,7 +213,7 @@ def calibrate(
         if np.isfinite(outcome.energy_j).any():
             kept.append(estimates)
     return Calibration(
-        table=pd.DataFrame(rows),
+        table=pd.DataFrame(rows + boards.rows(energy, balance)),
         estimates=pd.concat(kept, ignore_index=True) if kept else tables.empty("estimates"),
         agreement=pd.DataFrame(compared) if compared else tables.empty("agreement"),
     )
