@@ -5,7 +5,7 @@
 from wattproof.calibration import code_carbon, bracket, regression, load_aware
 # isort: on
 
-from wattproof.calibration import boards, transfer
+from wattproof.calibration import boards, recorded, transfer
 from wattproof.calibration.assess import Calibration, calibrate
 from wattproof.calibration.base import (
     ESTIMATORS,
@@ -29,6 +29,7 @@ __all__ = [
     "code_carbon",
     "estimator",
     "load_aware",
+    "recorded",
     "regression",
     "transfer",
 ]

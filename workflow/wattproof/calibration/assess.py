@@ -12,7 +12,7 @@ import pandas as pd
 
 from wattproof import tables
 from wattproof.agreement import compare, seeded
-from wattproof.calibration import boards
+from wattproof.calibration import boards, recorded
 from wattproof.calibration.base import ESTIMATORS, Estimator, Inputs, Outcome
 from wattproof.offsocket import CALIBRATION, WINDOW_COLUMNS, OffSocket, node_balance
 
@@ -203,7 +203,9 @@ def calibrate(
     rows: list[dict[str, Any]] = []
     compared: list[dict[str, Any]] = []
     kept: list[pd.DataFrame] = []
-    for entry in [*ESTIMATORS.values(), *([transferred] if transferred else [])]:
+    library = recorded.as_estimator(energy, channels)
+    entries = [library, *ESTIMATORS.values(), transferred]
+    for entry in (one for one in entries if one is not None):
         outcome = entry.rule(inputs)
         estimates = _estimates(entry.name, outcome, targets)
         rows.append(_score(entry, outcome, estimates))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from wattproof import tables
 from wattproof.calibration.base import Parameter
 from wattproof.errors import WattproofError
 from wattproof.tables import Meta
@@ -95,6 +96,24 @@ def from_calibration(
         },
         simulated=meta.simulated,
     )
+
+
+def of_campaign(folder: str | Path, estimator: str | None = None) -> Transfer:
+    """`from_calibration` of a finished campaign, e.g. ``results/node-a``.
+
+    Raises:
+        WattproofError: If its tables are not there, or nothing in them can be kept.
+    """
+    path = Path(folder) / "tables" / "calibration.parquet"
+    listed = sorted(Path(folder).glob("recordings/*/channels.parquet"))
+    if not path.exists() or not listed:
+        raise WattproofError(
+            f"{folder} has no tables/calibration.parquet or no recordings: "
+            "name the results folder of a campaign that has been run."
+        )
+    channels = tables.read_frame(listed, "channels")
+    kept = tables.read_frame(path, "calibration")
+    return from_calibration(kept, channels, tables.read_meta(path), estimator)
 
 
 def gpus_of(channels: pd.DataFrame) -> dict[str, int]:

@@ -24,12 +24,20 @@ from wattproof.calibration.base import (
     missing_cheap,
     refuse,
 )
-from wattproof.calibration.kept import CURVE, Transfer, from_calibration, gpus_of, load, save
+from wattproof.calibration.kept import (
+    CURVE,
+    Transfer,
+    from_calibration,
+    gpus_of,
+    load,
+    of_campaign,
+    save,
+)
 from wattproof.calibration.load_aware import W_PER_KW
 from wattproof.errors import WattproofError
 from wattproof.tables import Meta
 
-__all__ = ["Transfer", "apply", "combine", "from_calibration", "load", "save"]
+__all__ = ["Transfer", "apply", "combine", "from_calibration", "load", "of_campaign", "save"]
 
 MARGIN = 0.05
 """Share of a calibrated range by which a window may lie beyond either end of it."""
