@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from wattproof.clocks.frames import F64Array, Int64Array
 from wattproof.units import NS_PER_S
@@ -64,6 +63,8 @@ def fit(device_ns: Int64Array, end_ns: Int64Array) -> Prior:
     x, y = block_medians(elapsed_s, late_s)
     span = float(x[-1] - x[0])
     if len(x) >= 4 and span > 0:
+        from scipy import stats
+
         slope = float(stats.theilslopes(y, x)[0])
         rest = y - slope * x
         scatter = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))

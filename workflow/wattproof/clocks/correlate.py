@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import fft
 
 from wattproof.clocks.frames import BoolArray, F64Array
 from wattproof.clocks.levels import moving_sum
@@ -130,6 +129,8 @@ def correlation(
         ``(r, overlap)``, both of shape (2·max_lag + 1,): entry ``max_lag + k`` compares
         ``first[i]`` with ``second[i + k]``, normalised over the points that both cover.
     """
+    from scipy import fft
+
     n = len(first)
     max_lag = min(max_lag, n - 1)
     size = fft.next_fast_len(n + max_lag, real=True)
@@ -201,6 +202,8 @@ def effective_points(first: F64Array, second: F64Array, step_s: float) -> float:
     independent ones; with ρ the autocorrelations. Repeated epochs make it small. The formula
     knows nothing of noise around a single step, so two points per swing are the limit.
     """
+    from scipy import fft
+
     n = len(first)
     size = fft.next_fast_len(2 * n, real=True)
     memory = min(round(MEMORY_S / step_s), n - 1)

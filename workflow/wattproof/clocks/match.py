@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from wattproof.clocks.arrival import Prior
 from wattproof.clocks.correlate import (
@@ -269,6 +268,8 @@ def _refine(
     span = float(centre[-1] - centre[0])
     level = None
     if len(offset) >= 4 and span >= MIN_DRIFT_SPAN_S:
+        from scipy import stats
+
         theil = float(stats.theilslopes(offset, centre)[0])
         scatter = max(_spread(offset - theil * centre), 0.1 * period_s)
         level = (theil, scatter / (span * np.sqrt(len(offset) / 12)))

@@ -18,7 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 from wattproof.clocks.frames import BoolArray, F64Array, Int64Array
 from wattproof.energy.line import PowerLine
@@ -259,6 +258,8 @@ def polish(
         shifted = grid.phase_s + np.interp(np.arange(n), at, moved)
         return replace(grid, phase_s=shifted)
     slope, start = np.polyfit(count, phase, 1)
+    from scipy.ndimage import median_filter
+
     rest = median_filter(phase - start - slope * count, SMOOTH_BLOCKS, mode="nearest")
     change = start + slope * count + rest - grid.phase_s[at]
     # Constant inside a stretch, as the phases are.
