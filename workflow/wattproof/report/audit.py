@@ -13,7 +13,14 @@ import pandas as pd
 from wattproof import quality
 from wattproof.clocks.frames import records
 from wattproof.quality.flags import HOLISTIC, RELIABLE
-from wattproof.report import audit_figures, interactive, paper, style, views_findings
+from wattproof.report import (
+    audit_evidence,
+    audit_figures,
+    interactive,
+    paper,
+    style,
+    views_findings,
+)
 from wattproof.report.audit_inputs import AuditInputs
 from wattproof.report.grades import SPAN_MET, SPAN_PARTLY, THRESHOLDS, Evidence, Grade, Verdict
 from wattproof.report.page import TEMPLATES, figure_of
@@ -323,6 +330,13 @@ def build_audit(
             name: figure_of(style.save(draw(inputs), name, title, figures, inputs.simulated))
             for name, title, draw in audit_figures.FIGURES
         }
+        seen = [
+            (
+                figure_of(style.save(drawing, f"finding-{flag}", title, figures, inputs.simulated)),
+                remedy,
+            )
+            for flag, title, remedy, drawing in audit_evidence.draw_findings(inputs)
+        ]
     css = (TEMPLATES / "style.css").read_text("utf-8")
     interactive.write(
         traces,
@@ -358,6 +372,7 @@ def build_audit(
             "clocks": _clocks(inputs),
         },
         figures=drawn,
+        seen=seen,
         provenance=inputs.provenance,
     )
     page.parent.mkdir(parents=True, exist_ok=True)
