@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,7 @@ class Built:
         looks: Bounds and values of what a part-time sensor saw; None if it sees everything.
         sensor: What is known of the sensor.
         fused: How counter and ring were fused.
+        blur_s: Values are running means over so long: what they show is smooth.
     """
 
     line: PowerLine
@@ -95,6 +96,7 @@ class Built:
     looks: tuple[F64Array, F64Array] | None
     sensor: Sensor
     fused: Fused | None
+    blur_s: float = 0.0
 
     def at(self, values: F64Array, x_s: F64Array) -> F64Array:
         """Return `edge_s` or `shape_j` at each instant."""
@@ -110,12 +112,14 @@ def _simple(
     sensor: Sensor,
     timing_s: float = 0.0,
     looks: tuple[F64Array, F64Array] | None = None,
+    blur_s: float = 0.0,
 ) -> Built:
     nothing = np.zeros(max(len(t_s) - 1, 0), dtype=bool)
     edge = np.full(1, edge_s)
-    return Built(
+    plain = Built(
         line, line, np.zeros(1), edge, t_s, t_s, nothing, timing_s, (), nothing, looks, sensor, None
     )
+    return replace(plain, blur_s=blur_s)
 
 
 def _looks(t_s: F64Array, value: F64Array, update_s: float) -> tuple[F64Array, F64Array]:
@@ -153,14 +157,14 @@ def power_line(
     if series.streamed:
         hold_s = min(period_s, max_gap_s)
         line = trapezoids(t_s - averaging_s / 2, series.value, max_gap_s, hold_s)
-        return _simple(line, t_s, period_s, sensor, sensor.delay_u_s, looks)
+        return _simple(line, t_s, period_s, sensor, sensor.delay_u_s, looks, averaging_s)
     # NVML holds a value for 100 ms: a read is 50 ms old on average, its update is not.
     limit_s = update_limit_s(channel["channel"])
     t_ns, value = held_updates(series.t_ns, series.value, limit_s)
     t = (t_ns - series.t_ns[0]) / NS_PER_S + t_s[0]
     line = trapezoids(t - averaging_s / 2, value, max_gap_s, min(period_s, max_gap_s))
     edge_s = max(period_s, sensor.update_s or 0.0) if looks is not None else period_s
-    return _simple(line, t, edge_s, sensor, sensor.delay_u_s, looks)
+    return _simple(line, t, edge_s, sensor, sensor.delay_u_s, looks, averaging_s)
 
 
 def ring_power_line(

@@ -107,6 +107,15 @@ def _means(
     return energy, np.sqrt(np.maximum(variance, 0.0) / count) * duration_s
 
 
+def _blur_j(built: Built, x_s: F64Array) -> F64Array:
+    """How much energy running means may have carried across an edge, at most."""
+    if not built.blur_s:
+        return np.zeros_like(x_s)
+    before, here, after = (built.edges.level(x_s + k * built.blur_s / 2) for k in (-1, 0, 1))
+    result: F64Array = (np.abs(here - before) + np.abs(after - here)) * built.blur_s / 8
+    return result
+
+
 def _uncertainty(
     built: Built,
     channel: dict[str, Any],
@@ -138,6 +147,7 @@ def _uncertainty(
         (built.edges.change(start_s), built.edges.change(end_s)),
         (built.at(built.edge_s, start_s), built.at(built.edge_s, end_s)),
         (built.at(built.shape_j, start_s), built.at(built.shape_j, end_s)),
+        (_blur_j(built, start_s), _blur_j(built, end_s)),
         np.nan_to_num(unseen),
         scatter_j,
         limits,

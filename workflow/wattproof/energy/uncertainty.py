@@ -12,6 +12,9 @@ Terms, independent of each other and so added in quadrature:
   the time between its steps or reads; for a part-time sensor always its update period;
 - *shape*: by how much the ring's energy between two steps of the counter had to be changed to equal
   the counter's, where an edge falls between them; a limit, /√3;
+- *blur*: values that are running means over τ smooth a change at an edge: up to τ/8 × the change
+  lands on its wrong side. A limit, /√3; where load changes at both edges it is off the same way at
+  both, so the two are added up;
 - *clock*: the spread of the alignment, and what is not known of the sensor's delay, shift the whole
   window: spread × the larger of the levels' difference between both edges and the change at them;
 - *unseen*: what a sensor that looks only part of the time did not see, estimated from how what it
@@ -21,7 +24,7 @@ Terms, independent of each other and so added in quadrature:
 - *scatter*, only where an energy is the mean of samples times the duration: s/√n × duration.
 
 They are told in five parts (`Budget`): *meter* (reading, range, quantum), *sampling* (missing,
-scatter), *edge* (edges, shape), *clock*, *sensor* (unseen).
+scatter), *edge* (edges, shape, blur), *clock*, *sensor* (unseen).
 
 A two-sided interval of 90 % is ± 1.645 × this. That is a statement about energy as the sensor's
 maker defines it: limits of error come from data sheets and published studies (NVIDIA boards: 5 %),
@@ -101,6 +104,7 @@ def budget_j(
     changes_w: tuple[F64Array, F64Array],
     edges_s: tuple[F64Array, F64Array],
     shapes_j: tuple[F64Array, F64Array],
+    blurs_j: tuple[F64Array, F64Array],
     unseen_j: F64Array,
     scatter_j: F64Array,
     limits: Limits,
@@ -116,6 +120,7 @@ def budget_j(
         changes_w: Change of power between the samples around the start and the end.
         edges_s: Time within which such a change may lie anywhere, there.
         shapes_j: By how much the shape around the start and the end did not fit.
+        blurs_j: How much running means may have carried across the start and the end, at most.
         unseen_j: Standard uncertainty by what the sensor did not see.
         scatter_j: Standard uncertainty by the scatter of samples, where their mean counts.
         limits: Of the channel.
@@ -128,6 +133,7 @@ def budget_j(
         quantum = limits.quantum / SQRT_12 * duration_s / np.sqrt(np.maximum(samples, 1.0))
     edges = np.hypot(changes_w[0] * edges_s[0], changes_w[1] * edges_s[1]) / SQRT_12
     shape = np.hypot(*shapes_j) / SQRT_3
+    blur = (blurs_j[0] + blurs_j[1]) / SQRT_3
     difference = np.abs(levels_w[1] - levels_w[0])
     clock = limits.clock_s * np.maximum(difference, np.maximum(changes_w[0], changes_w[1]))
     seen = np.where(coverage > 0, coverage, np.nan)
@@ -136,7 +142,7 @@ def budget_j(
     parts = (
         np.sqrt(reading**2 + span**2 + quantum**2),
         np.hypot(missing, scatter_j),
-        np.hypot(edges, shape),
+        np.sqrt(edges**2 + shape**2 + blur**2),
         clock,
         unseen_j,
     )
