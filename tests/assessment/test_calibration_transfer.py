@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from offline_campaign import calibrated, energies
 
-from wattproof import calibration, offsocket
+from wattproof import calibration, offsocket, tables
 from wattproof.calibration import transfer
 from wattproof.errors import WattproofError
 from wattproof.tables import Meta, conform
@@ -113,7 +115,9 @@ def test_files_that_are_none(tmp_path):
         path.write_text(broken)
         with pytest.raises(WattproofError, match=r"c\.json is no calibration of wattproof: .+\."):
             transfer.load(path)
-    with pytest.raises(WattproofError, match="no calibration of wattproof"):
+    with pytest.raises(
+        WattproofError, match=r"none\.json cannot be read: No such file or directory\."
+    ):
         transfer.load(tmp_path / "none.json")
 
 
@@ -128,3 +132,22 @@ def test_other_kinds_of_node_are_refused():
         transfer.combine([kept])
     with pytest.raises(WattproofError, match="not of one kind"):
         transfer.combine([kept, made(1, "workstation")])
+
+
+def test_the_example_of_the_docs(tmp_path, monkeypatch):
+    page = Path(__file__).resolve().parents[2] / "docs" / "calibration.md"
+    code = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(code) == 1
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WattproofError, match="name the results folder"):
+        exec(code[0], {})
+    folder = Path("results/node-a")
+    channels = energies("pcie8", 1)[1]
+    for name, frame, place in (
+        ("calibration", calibrated("pcie8", 1).table, "tables"),
+        ("channels", channels, "recordings/single-000"),
+    ):
+        (folder / place).mkdir(parents=True)
+        tables.write(frame, name, folder / place / f"{name}.parquet", META)
+    exec(code[0], {})
+    assert transfer.load("node-a.json") == made(1)

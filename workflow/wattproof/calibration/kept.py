@@ -174,7 +174,9 @@ def load(path: str | Path) -> Transfer:
         numbers += [end for low, high, _ in found.valid_range.values() for end in (low, high)]
         if not np.isfinite(np.array(numbers, dtype=np.float64)).all():
             raise ValueError("a number in it is not finite")
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise WattproofError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         reason = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
         raise WattproofError(f"{path} is no calibration of wattproof: {reason}.") from error
     return found
