@@ -275,7 +275,7 @@ PRESETS: dict[str, Parameters] = {
             psu_c_per_w=4e-5,
         ),
         smi=SmiParameters(hold_s=6.0, stall_probability=0.2),
-        # A meter of class 0.5 with whole watts of resolution in its range.
+        # A meter of class 0.5, on mains of 60 Hz.
         meter=MeterParameters(
             range_w=1500.0, reading_error=0.005, range_error=0.001, mains_hz=60.0
         ),
