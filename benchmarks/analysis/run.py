@@ -27,8 +27,8 @@ from case import make
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PANDAS_BYTES, ROOM = 200, 1.5
-"""What pandas needs for a sample (measured); it is not run without so many times that room: a machine
-that runs out of memory ends other people's work too."""
+"""Bytes that pandas needs for a sample (measured); it is not run without so many times that room: a
+machine that runs out of memory ends other people's work too."""
 BAR_S, BAR_BYTES, BAR_SAMPLES = 60.0, 2 * 2**30, 10**8
 
 
