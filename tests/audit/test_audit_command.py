@@ -70,6 +70,10 @@ def test_energies_agree_and_the_page_says_so(audited: tuple[Path, str]) -> None:
     for name in ("trace", "against", "errors", "rows"):
         assert (folder / "figures" / f"{name}.svg").stat().st_size > 1000
         assert (folder / "figures" / f"{name}.png").stat().st_size > 1000
+    assert (folder / "figures" / "finding-time_zone_shift.svg").stat().st_size > 1000
+    assert 'id="finding-time_zone_shift"' in page
+    assert page.count("What to do:") == len(list((folder / "figures").glob("finding-*.svg")))
+    assert 'table id="usage"' in page
 
 
 def test_again_costs_nothing_and_fail_on_is_for_scripts(audited: tuple[Path, str]) -> None:

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from wattproof import quality
@@ -16,6 +15,8 @@ from wattproof.quality.flags import HOLISTIC, RELIABLE
 from wattproof.report import (
     audit_evidence,
     audit_figures,
+    audit_usage,
+    audit_views,
     interactive,
     paper,
     style,
@@ -24,16 +25,14 @@ from wattproof.report import (
 from wattproof.report.audit_inputs import AuditInputs
 from wattproof.report.grades import SPAN_MET, SPAN_PARTLY, THRESHOLDS, Evidence, Grade, Verdict
 from wattproof.report.page import TEMPLATES, figure_of
-from wattproof.report.text import count, fixed, known, number, percent, whole
-from wattproof.report.view import View
-
-SHOWN_ENERGIES = 60
+from wattproof.report.text import count, known, number, percent, whole
 
 SECTIONS = (
     ("verdicts", "Verdicts"),
     ("findings", "Findings"),
     ("inferred", "What was inferred"),
     ("agreement-section", "Agreement"),
+    ("usage-section", "GPU usage"),
     ("energies", "Energies"),
     ("clocks-section", "Clocks"),
     ("provenance", "Provenance"),
@@ -42,6 +41,18 @@ SECTIONS = (
 
 def _evidence(row: dict[str, Any]) -> Evidence:
     return Evidence(row["evidence"], None, "1", None, "findings")
+
+
+def _distance(row: dict[str, Any]) -> str:
+    """How far a value is from its reference; of a part and its whole the line says more."""
+    same = str(row["channel"]).partition(".")[0] == str(row["reference"]).partition(".")[0]
+    if same or not known(row["slope"]):
+        return f"median difference {percent(row['error_median'])}"
+    unit = "W" if row["quantity"] == "power" else "J"
+    return (
+        f"a part against its whole: {number(row['intercept'], 4, unit)} + "
+        f"{number(row['slope'], 4)}·x, RMSE {number(row['rmse'], 3, unit)}"
+    )
 
 
 def _reliable(inputs: AuditInputs) -> Verdict:
@@ -53,7 +64,7 @@ def _reliable(inputs: AuditInputs) -> Verdict:
         evidence.append(
             Evidence(
                 f"{row['label']} against {row['reference']}, per {row['level']}: r = "
-                f"{row['pearson']:.3f}, median difference {percent(row['error_median'])}.",
+                f"{row['pearson']:.3f}, {_distance(row)}.",
                 float(row["pearson"]),
                 "1",
                 int(row["n"]),
@@ -63,7 +74,13 @@ def _reliable(inputs: AuditInputs) -> Verdict:
     if len(errors):
         grade, summary = Grade.NOT_MET, f"{count(len(errors), 'error')} must be mended first."
     elif len(warnings):
-        grade, summary = Grade.PARTLY, f"{count(len(warnings), 'warning')} limit what it can carry."
+        grade, summary = (
+            Grade.PARTLY,
+            (
+                f"{count(len(warnings), 'warning')} limit{'s' if len(warnings) == 1 else ''} "
+                "what it can carry."
+            ),
+        )
     elif best.empty:
         grade = Grade.CANNOT_TELL
         summary = "Nothing is wrong by itself, but no second instrument confirms the figures."
@@ -76,7 +93,7 @@ def _range(inputs: AuditInputs) -> Verdict:
     title = "Wide range of GPU usage"
     reported = inputs.reported[inputs.reported["channel"].str.startswith("gpu")]
     windows = inputs.energy[inputs.energy["channel"].str.match(r"gpu\d+\.power")]
-    power = [frame["mean_w"].dropna() for frame in (reported, windows)]
+    power = [frame.loc[frame["kind"] != "idle", "mean_w"].dropna() for frame in (reported, windows)]
     values = max(power, key=len)
     if len(values) < 3:
         return Verdict("ii", title, Grade.CANNOT_TELL, "No power of GPUs by run is there.", ())
@@ -143,154 +160,6 @@ def _holistic(inputs: AuditInputs) -> Verdict:
     else:
         grade, summary = Grade.PARTLY, "The whole node is reported, but none of its parts."
     return Verdict("iii", title, grade, summary, tuple(evidence))
-
-
-def _agreement(inputs: AuditInputs) -> View:
-    body = []
-    for row in records(inputs.agreement):
-        unit = "W" if row["quantity"] == "power" else "J"
-        line = (
-            f"{number(row['intercept'], 4, unit)} + {number(row['slope'], 4)}·x"
-            if known(row["slope"])
-            else "refused"
-        )
-        limits = (
-            f"{number(row['loa_low'], 3)} … {number(row['loa_high'], 3, unit)}"
-            if known(row["loa_low"])
-            else "refused"
-        )
-        ks = (
-            f"D = {fixed(row['ks_d'])}, p {'<' if row['ks_p'] < 0.001 else '='} "
-            f"{max(row['ks_p'], 0.001):.3f}, {'✗' if row['ks_reject'] else '✓'}"
-            if known(row["ks_d"])
-            else "refused"
-        )
-        body.append(
-            (
-                row["setting"],
-                row["label"],
-                row["reference"],
-                row["level"],
-                row["quantity"],
-                whole(row["n"]),
-                fixed(row["pearson"], 3),
-                fixed(row["spearman"], 3),
-                line,
-                number(row["rmse"], 3, unit),
-                percent(row["error_median"]),
-                percent(row["error_max"]),
-                number(row["bias"], 3, unit),
-                limits,
-                number(row["wasserstein"], 3, unit),
-                ks,
-            )
-        )
-    return View(
-        "agreement",
-        "Differences are (reference − value); the line gives the reference from the value; "
-        "limits of agreement hold 95 % of single differences.",
-        (
-            "set",
-            "compared",
-            "with",
-            "per",
-            "quantity",
-            "n",
-            "Pearson",
-            "Spearman",
-            "line",
-            "RMSE",
-            "median diff.",
-            "largest",
-            "bias",
-            "limits of agreement",
-            "Wasserstein",
-            "KS",
-        ),
-        tuple(body),
-        "" if body else "No two channels of these sets tell of the same thing.",
-        source="agreement",
-        headers=2,
-    )
-
-
-def _energies(inputs: AuditInputs) -> View:
-    rows = inputs.energy[inputs.energy["level"] != "phase"]
-    body = []
-    for row in records(rows.head(SHOWN_ENERGIES)):
-        parts = ", ".join(
-            f"{name} {number(row[f'u_{name}_j'], 2)}"
-            for name in ("meter", "sampling", "edge", "clock", "sensor")
-            if known(row.get(f"u_{name}_j")) and row[f"u_{name}_j"] > 0
-        )
-        body.append(
-            (
-                row["recording"],
-                str(row["run_id"] or row["kind"]),
-                f"{row['channel']} ({row['source']})",
-                number(row["duration_s"], 4, "s"),
-                number(row["energy_j"], 6, "J"),
-                number(row["energy_u_j"], 2, "J"),
-                parts or "not known",
-                number(row["mean_w"], 5, "W"),
-                percent(row["coverage"], 0),
-                row["method"],
-                ", ".join(row["flags"]) or "none",
-            )
-        )
-    more = len(rows) - len(body)
-    return View(
-        "energy",
-        "Energies inside the windows, with the standard uncertainty and its parts."
-        + (f" {more} more are in the table." if more > 0 else ""),
-        (
-            "recording",
-            "run",
-            "channel",
-            "duration",
-            "energy",
-            "u",
-            "parts of u (J)",
-            "mean power",
-            "covered",
-            "method",
-            "flags",
-        ),
-        tuple(body),
-        "" if body else "There are no windows with readings.",
-        source="energy",
-        headers=3,
-    )
-
-
-def _clocks(inputs: AuditInputs) -> View:
-    body = []
-    for row in records(inputs.clocks):
-        accepted = bool(row["accepted"])
-        offset = float(row["offset_ns"]) / 1e9 if accepted and known(row["offset_ns"]) else np.nan
-        residual = float(row["residual_ns"]) / 1e6 if known(row["residual_ns"]) else np.nan
-        body.append(
-            (
-                row["recording"],
-                row["source"],
-                row["method"].replace("_", " "),
-                "yes" if accepted else "refused",
-                f"{offset:+.3f} s" if accepted else "not known",
-                number(row["drift_ppm"], 2, "ppm"),
-                number(residual, 2, "ms"),
-                fixed(row["confidence"]),
-                row["reason"],
-            )
-        )
-    return View(
-        "clocks",
-        "Clock of each source against the recording's: recording = stamp + offset.",
-        ("recording", "source", "by", "proven", "offset", "drift", "residual", "confidence", "why"),
-        tuple(body[:SHOWN_ENERGIES]),
-        "" if body else "There are no time series, so no clocks.",
-        source="clocks",
-        headers=2,
-    )
 
 
 def _facts(inputs: AuditInputs) -> list[tuple[str, str]]:
@@ -363,13 +232,14 @@ def build_audit(
         facts=_facts(inputs),
         verdicts=verdicts,
         thresholds=THRESHOLDS,
-        per_recording=("agreement", "energy", "clocks"),
+        per_recording=("agreement", "energy", "clocks", "reported"),
         tables={
             "findings": views_findings.findings(inputs.findings),
             "inferred": views_findings.inferred(inputs.findings),
-            "agreement": _agreement(inputs),
-            "energies": _energies(inputs),
-            "clocks": _clocks(inputs),
+            "agreement": audit_views.agreement(inputs),
+            "usage": audit_usage.usage(inputs),
+            "energies": audit_views.energies(inputs),
+            "clocks": audit_views.clocks(inputs),
         },
         figures=drawn,
         seen=seen,

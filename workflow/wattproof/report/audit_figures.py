@@ -87,13 +87,14 @@ def trace(inputs: AuditInputs) -> Drawing:
     )
 
 
-def _wide(inputs: AuditInputs, row: dict[str, Any]) -> tuple[Any, Any]:
-    """Values and reference of one comparison, by window or row."""
+def _wide(inputs: AuditInputs, row: dict[str, Any], idle: bool = False) -> tuple[Any, Any]:
+    """Values and reference of one comparison, by window or row (of idle rows only if `idle`)."""
     quantity = "energy_j" if row["quantity"] == "energy" else "mean_w"
     reference, _, source = str(row["reference"]).partition(" (")
     source = source.rstrip(")")
     if row["level"] == "row":
         table = inputs.reported[inputs.reported["recording"] == row["setting"]]
+        table = table[(table["kind"] == "idle") == idle]
         index = ["recording", "row"]
     else:
         table = inputs.energy[inputs.energy["level"] == row["level"]]
@@ -134,6 +135,12 @@ def against(inputs: AuditInputs) -> Drawing:
         style.cloud(panel, x, y, COLOURS["nvml"])
         ends = np.array([x.min(), x.max()])
         panel.plot(ends, row["intercept"] + row["slope"] * ends, color=COLOURS["smi"])
+        if row["level"] == "row":
+            at_idle = _wide(inputs, row, idle=True)
+            if at_idle[0] is not None and len(at_idle[0]):
+                label = f"idle, not fitted (n = {len(at_idle[0])})"
+                panel.plot(*at_idle, "x", color=COLOURS["grey"], label=label)
+                panel.legend(fontsize=7)
         panel.set(xlabel=f"{row['label']} ({unit})", ylabel=f"{row['reference']} ({unit})")
         panel.set_title(
             f"{row['intercept']:.4g} {unit} + {row['slope']:.4g}·x,  r = {row['pearson']:.3f}, "
