@@ -76,14 +76,14 @@ def draft(files: Sequence[Path]) -> str:
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", files[0].resolve().stem).strip("-.") or "audit"
     return "\n".join(
         [
-            "# Drafted by 'wattproof audit --init'. Check each line; then: wattproof audit THIS-FILE",
+            "# Drafted by 'wattproof audit --init'. Check each line, then: wattproof audit FILE",
             "# Paths are relative to this file. What a log does not say and is not said here is",
             "# inferred where that is possible, and reported.",
             f"audit: {name}          # outputs go to results/{name}/",
             "origin:                # who recorded this, and how",
             "licence:",
             "sets:",
-            "  one:                 # one set = one recording; logs of several go into several sets",
+            "  one:                 # a set is one recording; logs of several go into several sets",
             "    logs:",
             *entries,
             "    # reference: {source: …, channel: node.ac}   # what is taken as truth",

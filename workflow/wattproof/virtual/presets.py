@@ -247,8 +247,8 @@ PRESETS: dict[str, Parameters] = {
     ),
     # Nodes that nothing was fitted for: they show whether what holds on the paper's node holds
     # elsewhere. Levels are those of data sheets (board and socket power, memory modules, efficiency
-    # classes of power supplies), rounded; what goes with the CPUs outside of them is 8 to 10 % of their
-    # power, as on the paper's node, and shares of fans are guesses of the usual size.
+    # classes of power supplies), rounded; what goes with the CPUs outside of them is 8 to 10 % of
+    # their power, as on the paper's node, and shares of fans are guesses of the usual size.
     "workstation": Parameters(
         gpu=GpuParameters(
             count=2,
