@@ -11,6 +11,7 @@ from pathlib import Path
 
 import audit_set
 import pytest
+import yaml
 
 from wattproof import tables
 from wattproof.errors import WattproofError
@@ -83,6 +84,36 @@ def test_again_costs_nothing_and_fail_on_is_for_scripts(audited: tuple[Path, str
     done = wattproof(root, "audit", str(root / "manifest.yaml"), "--fail-on", "warning")
     assert done.returncode == 2, done.stderr
     assert (folder / "report.html").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_only_the_set_that_changed_is_read_again(tmp_path: Path) -> None:
+    manifest = audit_set.write(tmp_path, seconds=120)
+    document = yaml.safe_load(manifest.read_text())
+    first = document["sets"]["node-a"]
+    second = json.loads(json.dumps(first))
+    for log in second["logs"]:
+        shutil.copy(tmp_path / log["path"], tmp_path / f"b-{log['path']}")
+        log["path"] = f"b-{log['path']}"
+    document["sets"]["node-b"] = second
+    manifest.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def read_again() -> set[str]:
+        folder = tmp_path / "results" / "small" / "logs" / "ingest"
+        before = {p.stem: p.stat().st_mtime_ns for p in folder.glob("*.log")}
+        done = wattproof(tmp_path, "audit", str(manifest))
+        assert done.returncode == 0, done.stderr
+        return {p.stem for p in folder.glob("*.log") if p.stat().st_mtime_ns != before.get(p.stem)}
+
+    assert read_again() == {"node-a", "node-b"}
+    assert read_again() == set()
+    log = tmp_path / "b-smi.csv"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:-5]))
+    assert read_again() == {"node-b"}
+    first["windows"] = first["windows"][:1]
+    manifest.write_text(yaml.safe_dump(document, sort_keys=False))
+    assert read_again() == {"node-a"}
 
 
 @pytest.mark.parametrize(

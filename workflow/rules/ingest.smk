@@ -3,7 +3,13 @@
 
 rule ingest:
     input:
-        lambda wildcards: [str(path) for path in MANIFEST.files(wildcards.recording)],
+        # The manifest itself is no input: what it says of this set is a parameter, so that a word
+        # about one set does not read the others again.
+        lambda wildcards: [
+            str(path)
+            for path in MANIFEST.files(wildcards.recording)
+            if path != MANIFEST.path
+        ],
     output:
         **{
             name: f"{RESULTS}/recordings/{{recording}}/{file}.parquet"
@@ -20,5 +26,7 @@ rule ingest:
     params:
         manifest=str(MANIFEST.path),
         campaign=CAMPAIGN,
+        asked=lambda wildcards: repr(MANIFEST.sets[wildcards.recording]),
+        origin=(MANIFEST.origin, MANIFEST.licence),
     script:
         "../scripts/ingest.py"
