@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -58,6 +59,32 @@ def test_a_board_held_at_its_limit_is_not_clipped() -> None:
     programme = [("sync", 6.0), ("idle", 6.0), ("gpu", 20.0), offline.Training(), ("sync", 6.0)]
     found = findings(offline.simulate("paper", programme=programme, seed=3))
     assert "clipped_values" not in set(found["flag"])
+
+
+def test_a_file_read_by_channel_says_what_a_frame_says(tmp_path: Path) -> None:
+    """Rule inspect never holds all readings; clocks that are refused included."""
+    made = offline.simulate("laptop", seed=3)
+    samples, channels, marks, runs = (
+        made.frame(name) for name in ("samples", "channels", "marks", "runs")
+    )
+    found = clocks.align(samples, channels, marks, {})
+    found.loc[found["source"] == "meter", "accepted"] = False
+    found["reason"] = "a test"
+    nvml = (samples["channel"] == "gpu0.power_instant").to_numpy()
+    samples.loc[nvml & (np.arange(len(samples)) % 7 == 0), "value"] = 0.0
+    windows = energy.cut_windows(marks, runs)
+    path = tmp_path / "samples.parquet"
+    tables.write(samples, "samples", path, tables.Meta("test", simulated=True))
+    rest = (channels, marks, found, windows)
+    streamed = quality.inspect(tables.SampleStore.open(path), *rest)
+    samples["t_ns"] = clocks.to_recording_time(samples, channels, found)
+    whole = quality.inspect(samples, *rest)
+    assert {"clock_not_proven", "zero_means_missing"} <= set(streamed["flag"])
+    order = ["flag", "source", "channel"]
+    pd.testing.assert_frame_equal(
+        streamed.sort_values(order, ignore_index=True),
+        whole.sort_values(order, ignore_index=True),
+    )
 
 
 def test_the_page_about_flags(capsys: pytest.CaptureFixture[str]) -> None:

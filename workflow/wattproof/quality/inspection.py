@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from wattproof import tables
-from wattproof.clocks import far
-from wattproof.clocks.frames import groups, int64, records
+from wattproof.clocks import COLUMNS, channel_time, far
+from wattproof.clocks.frames import int64, records
 from wattproof.quality import pairs, series
 from wattproof.quality.finding import Finding, finding
 from wattproof.quality.series import Channel
@@ -42,35 +43,76 @@ def channels_of(samples: pd.DataFrame, listed: pd.DataFrame) -> dict[int, list[C
         samples: Table ``samples`` of one recording with t_ns (null where the clock was refused).
         listed: Table ``channels`` of the same.
     """
-    limits = device_limits(listed)
-    about = {(row["session"], row["source"], row["channel"]): row for row in records(listed)}
     found: dict[int, list[Channel]] = {}
-    for key, rows in groups(samples, ("session", "source", "channel")).items():
-        row = about.get(key)
-        if row is None:
-            continue
-        part = samples.iloc[rows]
-        t, known = int64(part, "t_ns")
+    for session, channel in each_channel(samples, listed):
+        found.setdefault(session, []).append(channel)
+    return found
+
+
+def each_channel(
+    samples: tables.SampleStore | pd.DataFrame,
+    listed: pd.DataFrame,
+    clocks: pd.DataFrame | None = None,
+) -> Iterator[tuple[int, Channel]]:
+    """Readings of one channel after the other, so that they need not all be in memory.
+
+    Args:
+        samples: Table ``samples`` of one recording; its column t_ns is used if it has one.
+        listed: Table ``channels`` of the same.
+        clocks: Table ``clocks`` of the same; needed where there is no column t_ns.
+
+    Yields:
+        Session and channel, by session.
+    """
+    store = tables.SampleStore.of(samples)
+    placed = isinstance(samples, pd.DataFrame) and "t_ns" in samples
+    limits = device_limits(listed)
+    by_source = (
+        {(r["session"], r["source"]): r for r in records(clocks)} if clocks is not None else {}
+    )
+    about = {
+        (str(r["recording"]), int(r["session"]), str(r["source"]), str(r["channel"])): r
+        for r in records(listed)
+    }
+    present = [key for key in about if key in store]
+    for key in sorted(present, key=lambda key: key[1]):
+        row = about[key]
+        clock = str(row["clock"])
+        stamped = "end_ns" if clock == "host" else "device_ns"
+        place = ("t_ns",) if placed else COLUMNS[clock]
+        always_ok = store.constant(key, "status") == "ok"
+        wanted = {*place, "end_ns", stamped, "value"} | (set() if always_ok else {"status"})
+        part = store.frame(key, sorted(wanted))
+        t, known = (
+            int64(part, "t_ns") if placed else channel_time(part, clock, by_source.get(key[1:3]))
+        )
         if not known.any():
             # A refused clock places nothing, but a series can still be looked at by itself.
             t, known = int64(part, "end_ns")
-        stamp, _ = int64(part, "end_ns" if row["clock"] == "host" else "device_ns")
-        order = np.flatnonzero(known)[np.argsort(t[known], kind="stable")]
-        found.setdefault(int(key[0]), []).append(
+        stamp, _ = int64(part, stamped)
+        value = part["value"].to_numpy(dtype=np.float64)
+        status = (
+            np.broadcast_to(np.array("ok"), t.shape) if always_ok else part["status"].to_numpy()
+        )
+        del part
+        if not known.all() or np.any(t[1:] < t[:-1]):
+            order = np.flatnonzero(known)[np.argsort(t[known], kind="stable")]
+            t, stamp, value, status = t[order], stamp[order], value[order], status[order]
+        yield (
+            key[1],
             Channel(
-                recording=str(row["recording"]),
-                source=str(row["source"]),
-                name=str(row["channel"]),
+                recording=key[0],
+                source=key[2],
+                name=key[3],
                 kind=str(row["kind"]),
-                t_ns=t[order],
-                stamp_ns=stamp[order],
-                value=part["value"].to_numpy(dtype=np.float64)[order],
-                status=part["status"].to_numpy()[order],
+                t_ns=t,
+                stamp_ns=stamp,
+                value=value,
+                status=status,
                 about=row,
                 limit_w=limits.get(str(row["device"])),
-            )
+            ),
         )
-    return found
 
 
 def _placed(channels: list[Channel], clocks: pd.DataFrame, session: int) -> list[Channel]:
@@ -207,14 +249,41 @@ def _empty(recording: str, windows: pd.DataFrame, marks: pd.DataFrame) -> Iterat
         )
 
 
-def _each(channels: list[Channel]) -> Iterator[Finding]:
-    for channel in channels:
-        for check in series.CHECKS:
-            yield from check(channel)
+@dataclass
+class _Session:
+    """What is kept of the channels of a session when their readings are gone."""
+
+    channels: list[Channel] = field(default_factory=list)
+    bins: dict[float, dict[tuple[str, str], pairs.Bins]] = field(
+        default_factory=lambda: {pairs.BIN_S: {}, pairs.FINE_S: {}}
+    )
+    held: list[pairs.Hold] = field(default_factory=list)
+
+    def add(self, channel: Channel) -> None:
+        """Take a channel whose time is proven; only slow states are kept with their readings."""
+        whole = channel.kind not in ("power", "energy")
+        self.channels.append(channel if whole else channel.light())
+        for step_s, found in self.bins.items():
+            mean = pairs.binned(channel, step_s)
+            if mean is not None:
+                found[channel.source, channel.name] = mean
+        held = pairs.hold(channel)
+        if held is not None:
+            self.held.append(held)
+
+    def findings(self, windows: pd.DataFrame) -> Iterator[Finding]:
+        """Compare the channels."""
+        levels, fine = (pairs.joined(found, step_s) for step_s, found in self.bins.items())
+        for check in (pairs.meter, pairs.swapped_devices, pairs.units):
+            yield from check(self.channels, levels)
+        yield from pairs.frozen(self.held, levels)
+        yield from pairs.trailing_means(self.channels, fine)
+        yield from _throttling(self.channels, windows)
+        yield from _slow_clocks(self.channels, windows)
 
 
 def inspect(
-    samples: pd.DataFrame,
+    samples: tables.SampleStore | pd.DataFrame,
     channels: pd.DataFrame,
     marks: pd.DataFrame,
     clocks: pd.DataFrame,
@@ -225,7 +294,8 @@ def inspect(
     """Look at one recording (or several of one file) and say what is wrong with it.
 
     Args:
-        samples: Table ``samples`` with t_ns on the recording's clock (null where refused).
+        samples: Table ``samples``, as a store or a frame. A column t_ns (instant on the recording's
+            clock, null where refused) is taken as it is; else `clocks` give the instants.
         channels: Table ``channels``.
         marks: Table ``marks``.
         clocks: Table ``clocks``.
@@ -238,18 +308,17 @@ def inspect(
     """
     found: list[Finding] = []
     for recording in channels["recording"].unique():
-        mine = [t[t["recording"] == recording] for t in (samples, channels, marks, clocks, windows)]
-        own_samples, own_channels, own_marks, own_clocks, own_windows = mine
+        mine = [t[t["recording"] == recording] for t in (channels, marks, clocks, windows)]
+        own_channels, own_marks, own_clocks, own_windows = mine
         name = str(recording)
-        for session, listed in channels_of(own_samples, own_channels).items():
-            found += _each(listed)
-            placed = _placed(listed, own_clocks, session)
-            levels, fine = (pairs.grid(placed, step) for step in (pairs.BIN_S, pairs.FINE_S))
-            for check in (pairs.meter, pairs.swapped_devices, pairs.units, pairs.frozen):
-                found += check(placed, levels)
-            found += pairs.trailing_means(placed, fine)
-            found += _throttling(placed, own_windows)
-            found += _slow_clocks(placed, own_windows)
+        sessions: dict[int, _Session] = {}
+        for session, channel in each_channel(samples, own_channels, own_clocks):
+            for check in series.CHECKS:
+                found += check(channel)
+            if _placed([channel], own_clocks, session):
+                sessions.setdefault(session, _Session()).add(channel)
+        for each in sessions.values():
+            found += each.findings(own_windows)
         found += _clocks(name, own_clocks, own_channels)
         found += _empty(name, own_windows, own_marks)
         found += _health(name, health)

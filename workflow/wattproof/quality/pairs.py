@@ -63,30 +63,52 @@ class Grid:
 
 def grid(channels: list[Channel], step_s: float) -> Grid:
     """Average power channels, and rates of counters, over bins."""
-    usable = [c for c in channels if c.kind in ("power", "energy") and len(c.t_ns) > 1]
-    if not usable:
-        return Grid(0, step_s, {})
-    start = min(int(c.t_ns[0]) for c in usable)
+    return joined({(c.source, c.name): b for c in channels if (b := binned(c, step_s))}, step_s)
+
+
+Bins = tuple[int, F64Array]
+"""Number of the first bin (since 0 of the recording's clock), and the mean of each."""
+
+
+def binned(channel: Channel, step_s: float) -> Bins | None:
+    """Average a power channel, or the rate of a counter, over bins; None of other kinds."""
+    if channel.kind not in ("power", "energy") or len(channel.t_ns) < 2:
+        return None
     step_ns = round(step_s * NS_PER_S)
-    count = (max(int(c.t_ns[-1]) for c in usable) - start) // step_ns + 1
-    level = {}
-    for channel in usable:
-        good = np.isfinite(channel.value)
-        t, value = channel.t_ns[good], channel.value[good]
-        if channel.kind == "energy":
-            dt, dv = np.diff(t), np.diff(value)
-            keep = (dv >= 0) & (dt > 0)
-            t, value = (t[:-1] + dt // 2)[keep], dv[keep] / (dt[keep] / NS_PER_S)
-        if len(value):
-            # One glitch must not decide how two channels go together.
-            ordinary = np.abs(value) <= GLITCH_TIMES * np.quantile(np.abs(value), ORDINARY)
+    first = int(channel.t_ns[0]) // step_ns
+    count = int(channel.t_ns[-1]) // step_ns - first + 1
+    t, value = channel.t_ns, channel.value
+    good = np.isfinite(value)
+    if not good.all():
+        t, value = t[good], value[good]
+    if channel.kind == "energy":
+        dt, dv = np.diff(t), np.diff(value)
+        keep = (dv >= 0) & (dt > 0)
+        t, value = (t[:-1] + dt // 2)[keep], dv[keep] / (dt[keep] / NS_PER_S)
+    if len(value):
+        # One glitch must not decide how two channels go together.
+        size = np.abs(value)
+        ordinary = size <= GLITCH_TIMES * np.quantile(size, ORDINARY)
+        if not ordinary.all():
             t, value = t[ordinary], value[ordinary]
-        where = (t - start) // step_ns
-        n = np.bincount(where, minlength=count)
-        total = np.bincount(where, weights=value, minlength=count)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            level[channel.source, channel.name] = np.where(n > 0, total / n, np.nan)
-    return Grid(start, step_s, level)
+    where = t // step_ns - first
+    n = np.bincount(where, minlength=count)
+    total = np.bincount(where, weights=value, minlength=count)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return first, np.where(n > 0, total / n, np.nan)
+
+
+def joined(parts: dict[tuple[str, str], Bins], step_s: float) -> Grid:
+    """Bring the bins of channels to one grid."""
+    if not parts:
+        return Grid(0, step_s, {})
+    begin = min(first for first, _ in parts.values())
+    count = max(first + len(mean) for first, mean in parts.values()) - begin
+    level = {}
+    for key, (first, mean) in parts.items():
+        level[key] = np.full(count, np.nan)
+        level[key][first - begin : first - begin + len(mean)] = mean
+    return Grid(begin * round(step_s * NS_PER_S), step_s, level)
 
 
 def _spread(values: F64Array) -> float:
@@ -282,21 +304,50 @@ def _meter_unit(channels: list[Channel], levels: Grid) -> Iterator[Finding]:
             )
 
 
-def frozen(channels: list[Channel], levels: Grid) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class Hold:
+    """The longest stretch in which a channel repeats one value.
+
+    Attributes:
+        channel: Whose.
+        value: The value.
+        count: Readings of the stretch.
+        of: Readings of the channel.
+        start_ns: First reading of the stretch.
+        end_ns: Last one.
+    """
+
+    channel: Channel
+    value: float
+    count: int
+    of: int
+    start_ns: int
+    end_ns: int
+
+
+def hold(channel: Channel) -> Hold | None:
+    """The longest stretch of one value, if it is long enough to be odd."""
+    value = channel.value
+    if channel.kind != "power" or len(value) < 2 * FROZEN_PERIODS:
+        return None
+    change = np.flatnonzero(value[1:] != value[:-1]) + 1
+    edges = np.concatenate(([0], change, [len(value)]))
+    longest = int(np.argmax(np.diff(edges)))
+    first, last = int(edges[longest]), int(edges[longest + 1]) - 1
+    start, end = int(channel.t_ns[first]), int(channel.t_ns[last])
+    short = last - first < FROZEN_PERIODS or (end - start) / NS_PER_S < FROZEN_S
+    if short or not np.isfinite(value[first]):
+        return None
+    return Hold(channel.light(), float(value[first]), last - first + 1, len(value), start, end)
+
+
+def frozen(held: list[Hold], levels: Grid) -> Iterator[Finding]:
     """A sensor that repeats one value while others move."""
-    for channel in channels:
-        if channel.kind != "power" or len(channel.value) < 2 * FROZEN_PERIODS:
-            continue
-        value = channel.value
-        change = np.flatnonzero(np.diff(value, prepend=np.nan) != 0)
-        edges = np.append(change, len(value))
-        longest = int(np.argmax(np.diff(edges)))
-        first, last = int(edges[longest]), int(edges[longest + 1]) - 1
-        span_s = float(channel.t_ns[last] - channel.t_ns[first]) / NS_PER_S
-        if last - first < FROZEN_PERIODS or span_s < FROZEN_S or not np.isfinite(value[first]):
-            continue
-        a = int((channel.t_ns[first] - levels.start_ns) // round(levels.step_s * NS_PER_S)) + 1
-        b = int((channel.t_ns[last] - levels.start_ns) // round(levels.step_s * NS_PER_S))
+    for each in held:
+        channel = each.channel
+        span_s = (each.end_ns - each.start_ns) / NS_PER_S
+        a = (each.start_ns - levels.start_ns) // round(levels.step_s * NS_PER_S) + 1
+        b = (each.end_ns - levels.start_ns) // round(levels.step_s * NS_PER_S)
         own = levels.level[channel.source, channel.name]
         for (source, name), other in levels.level.items():
             related = name.partition(".")[0] == channel.name.partition(".")[0] or _is_meter(channel)
@@ -308,11 +359,12 @@ def frozen(channels: list[Channel], levels: Grid) -> Iterator[Finding]:
             if r > PRESENT_R and here > max(MOVING_SHARE * whole, LIVELY_W):
                 yield channel.found(
                     "frozen_sensor",
-                    f"The sensor shows {value[first]:g} W for {span_s:.1f} s, while {name} of "
+                    f"The sensor shows {each.value:g} W for {span_s:.1f} s, while {name} of "
                     f"{source} moves by {here:.0f} W.",
-                    np.arange(first, last + 1),
-                    affected=last - first + 1,
-                    of=len(value),
+                    start_ns=each.start_ns,
+                    end_ns=each.end_ns,
+                    affected=each.count,
+                    of=each.of,
                     value=span_s,
                     unit="s",
                 )

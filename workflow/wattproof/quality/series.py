@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from wattproof.quality.finding import Finding, finding
@@ -73,6 +75,11 @@ class Channel:
     status: NDArray[Any]
     about: dict[str, Any]
     limit_w: float | None = None
+
+    def light(self) -> Channel:
+        """The same without its readings: what comparisons of levels need."""
+        none = np.zeros(0, dtype=np.int64)
+        return replace(self, t_ns=none, stamp_ns=none, value=np.zeros(0), status=self.status[:0])
 
     def found(self, flag: str, evidence: str, where: Any = None, **more: Any) -> Finding:
         """A finding about this channel; `where` are the indices of the readings it is about."""
@@ -212,7 +219,7 @@ def quantisation(channel: Channel) -> Iterator[Finding]:
     good = channel.value[np.isfinite(channel.value)]
     if channel.kind != "power" or len(good) < MIN_N:
         return
-    distinct = np.unique(good)
+    distinct = np.sort(pd.unique(good))
     low, high = np.quantile(good, (0.05, 0.95))
     if len(distinct) < 3 or high <= low:
         return
@@ -283,23 +290,21 @@ def cumulative_mean(value: F64Array) -> bool:
     n = len(value)
     if n < CUMULATIVE_N:
         return False
-    steps = np.abs(np.diff(value))
-    t = np.arange(2, n + 1)
     # The first tenth is left out: a mean of few values may do anything.
-    tenths = [
-        (at, step) for at, step in zip(*(np.array_split(x, 10) for x in (t, steps)), strict=True)
-    ]
-    size = np.array([float(step.mean()) for _, step in tenths[1:]])
+    edges = np.linspace(0, n - 1, 11).astype(np.int64)[1:]
+    size = np.array([float(np.abs(np.diff(value[a : b + 1])).mean()) for a, b in pairwise(edges)])
     if (size <= 0).any():
         return False
-    x, y = np.log([float(at.mean()) for at, _ in tenths[1:]]), np.log(size)
+    x, y = np.log((edges[:-1] + edges[1:]) / 2 + 2), np.log(size)
     slope = float(np.polyfit(x, y, 1)[0])
+    if not -1.6 < slope < -0.5:
+        return False
     # What it would be the mean of: t·v(t) − (t−1)·v(t−1), physical only if it is one.
     every = np.arange(1, n + 1)
     raw = np.diff(every * value)
     most = float(value.max())
     physical = (raw > -0.1 * most) & (raw < CUMULATIVE_TIMES * most)
-    return -1.6 < slope < -0.5 and float(physical.mean()) > 1 - CUMULATIVE_ODD
+    return float(physical.mean()) > 1 - CUMULATIVE_ODD
 
 
 def averages(channel: Channel) -> Iterator[Finding]:
