@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from wattproof import clocks, energy, offline, quality, tables
+from wattproof.quality import series
 
 SETTINGS = {"min_samples": 5, "min_coverage": 0.8, "max_gap_s": 2.0}
 SLOW_SMI = {"few_samples", "low_coverage", "sample_ratio_low", "no_samples", "gap"}
@@ -59,6 +60,24 @@ def test_a_board_held_at_its_limit_is_not_clipped() -> None:
     programme = [("sync", 6.0), ("idle", 6.0), ("gpu", 20.0), offline.Training(), ("sync", 6.0)]
     found = findings(offline.simulate("paper", programme=programme, seed=3))
     assert "clipped_values" not in set(found["flag"])
+
+
+def test_a_rare_load_that_is_held_is_no_glitch() -> None:
+    """20 s at three times the usual power, once in two hours."""
+    n = 72_000
+    value = np.random.default_rng(0).normal(900, 20, n)
+    value[5000:5200] += 2200
+    t = np.arange(n) * 10**8
+    ok = np.full(n, "ok")
+    about = {"averaging_s": 0.1}
+
+    def names(values: np.ndarray) -> set[str]:
+        made = series.Channel("r", "meter", "node.ac", "power", t, t, values, ok, about)
+        return {row["flag"] for row in series.glitches(made)}
+
+    assert names(value) == set()
+    value[40_000:40_003] = 9000.0
+    assert names(value) == {"glitch_values"}
 
 
 def test_a_file_read_by_channel_says_what_a_frame_says(tmp_path: Path) -> None:

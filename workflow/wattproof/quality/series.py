@@ -30,6 +30,8 @@ GLITCH_LIMIT = 1.5
 """… or so many times above the board's power limit."""
 ORDINARY = 0.995
 RARE = 0.005
+GLITCH_S = 0.5
+"""A level that is held for longer is a load, however rare."""
 
 DOUBLED_SHARE = 0.01
 QUANTUM_SHARE = 0.2
@@ -79,7 +81,7 @@ class Channel:
     def light(self) -> Channel:
         """The same without its readings: what comparisons of levels need."""
         none = np.zeros(0, dtype=np.int64)
-        return replace(self, t_ns=none, stamp_ns=none, value=np.zeros(0), status=self.status[:0])
+        return replace(self, t_ns=none, stamp_ns=none, value=np.zeros(0), status=np.zeros(0, "U2"))
 
     def found(self, flag: str, evidence: str, where: Any = None, **more: Any) -> Finding:
         """A finding about this channel; `where` are the indices of the readings it is about."""
@@ -162,6 +164,16 @@ def negative(channel: Channel) -> Iterator[Finding]:
         )
 
 
+def _brief(where: Int64Array, t_ns: Int64Array) -> Int64Array:
+    """Those of the readings that do not stand in a row for long."""
+    if not len(where):
+        return where
+    rows = np.split(where, np.flatnonzero(np.diff(where) > 1) + 1)
+    limit = round(GLITCH_S * NS_PER_S)
+    brief = [row for row in rows if t_ns[row[-1]] - t_ns[row[0]] <= limit]
+    return np.concatenate(brief) if brief else where[:0]
+
+
 def glitches(channel: Channel) -> Iterator[Finding]:
     """Rare values that the device cannot have."""
     value = channel.value
@@ -172,7 +184,7 @@ def glitches(channel: Channel) -> Iterator[Finding]:
     highest = GLITCH_TIMES * ordinary
     if channel.limit_w is not None:
         highest = min(highest, GLITCH_LIMIT * channel.limit_w)
-    odd = np.flatnonzero(good & (value > highest))
+    odd = _brief(np.flatnonzero(good & (value > highest)), channel.t_ns)
     if len(odd) and len(odd) <= max(RARE * good.sum(), 1):
         limit = "" if channel.limit_w is None else f" and the limit of {channel.limit_w:.0f} W"
         yield channel.found(
