@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,7 +194,7 @@ def _draw(inputs: AuditInputs, places: list[Place], series: dict[str, pd.DataFra
         else:
             done = _draw_series(panel, inputs, place, series[place.recording])
         if done:
-            panel.set_title(place.title, fontsize=8)
+            panel.set_title("\n".join(textwrap.wrap(place.title, 44)), fontsize=7.5)
             panel.legend(fontsize=7, loc="best")
         else:
             style.say(panel, "No reading of it is left to draw.")
