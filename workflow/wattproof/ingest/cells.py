@@ -74,22 +74,39 @@ FACTORS: dict[str, tuple[str, float]] = {
     "a": ("A", 1.0),
     "1": ("1", 1.0),
 }
-"""Unit as logs write it, in lower case → our unit and the factor to it.
+"""Unit as logs write it, in lower case → our unit and the factor to it."""
 
-``mw`` and ``mj`` are milli: nobody writes the megajoules of one run.
-"""
+DIMENSION = {
+    "power": "W",
+    "limit": "W",
+    "energy": "J",
+    "utilisation": "%",
+    "clock": "Hz",
+    "temperature": "C",
+}
+"""Kind of a channel → the only unit of ours that it can be in (others may be in several)."""
+
+_MEGA = re.compile(r"^M(W|J|Wh)$")
 
 _CELL = re.compile(
     r"^\[?\s*([+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?)\s*([^\d\]\s]*)\s*\]?$"
 )
+
+_THOUSANDS = re.compile(r"^\s*[+-]?\d{1,3}(\.\d{3})+,\d+(\D|$)")
 
 
 def unit_factor(unit: str, where: str) -> tuple[str, float]:
     """Return our unit and the factor to it.
 
     Raises:
-        WattproofError: The unit is not known.
+        WattproofError: The unit is not known, or it is mega by the letter and milli by habit.
     """
+    if _MEGA.match(unit.strip()):
+        rest = unit.strip()[1:]
+        raise WattproofError(
+            f"{where}: '{unit}' is mega, which few reach, and some write it for milli; state "
+            f"'m{rest}' in the manifest, or 'k{rest}' with scale: 1000."
+        )
     found = FACTORS.get(unit.strip().lower())
     if found is None:
         known = ", ".join(("W", "mW", "kW", "J", "mJ", "uJ", "kJ", "Wh", "kWh", "s", "ms", "%"))
@@ -108,8 +125,16 @@ def numbers(
 
     Returns:
         Values (NaN where there is none), statuses (``ok``, or why there is no value), and the unit
-        that stands in the cells ("" for none; the commonest of several).
+        that stands in the cells ("" for none). Where several stand there (``900 W``, ``1.1 kW``),
+        values are in the commonest one; a cell that cannot be told in it is ``garbled``, as is a
+        cell with a point in a column of decimal commas.
     """
+    if decimal_comma:
+        # 1.234,5 has points between thousands; 1.234 alone may be either number.
+        points = text.fillna("").astype("str").str.contains(".", regex=False)
+        sure = text.fillna("").astype("str").str.match(_THOUSANDS)
+        text = text.mask(points & sure, text.astype("str").str.replace(".", "", regex=False))
+        text = text.mask(points & ~sure, "garbled")
     plain = pd.to_numeric(text, errors="coerce")
     value = plain.to_numpy(dtype=np.float64, copy=True)
     status = np.where(np.isfinite(value), "ok", "garbled").astype(object)
@@ -130,6 +155,56 @@ def numbers(
         value[rows[good]] = read[good]
         status[rows[good]] = "ok"
         units = parts[1][good]
-        units = units[units.fillna("") != ""]
-        unit = str(units.mode().iloc[0]) if len(units) else ""
+        written = units[units.fillna("") != ""]
+        unit = str(written.mode().iloc[0]) if len(written) else ""
+        if written.nunique() > 1:
+            _to_one_unit(value, status, rows[good], units.fillna(""), unit)
     return value, status, unit
+
+
+def _to_one_unit(
+    value: NDArray[np.float64],
+    status: NDArray[np.object_],
+    rows: NDArray[np.intp],
+    units: pd.Series,
+    unit: str,
+) -> None:
+    """Bring the cells of other units to `unit`, in place; those that cannot be are garbled."""
+    ours, factor = FACTORS.get(unit.lower(), ("", 1.0))
+    for other in units.unique():
+        if other in ("", unit):
+            continue
+        theirs, their_factor = FACTORS.get(other.lower(), (None, 1.0))
+        mine = rows[(units == other).to_numpy(dtype=bool)]
+        if theirs == ours and not _MEGA.match(other):
+            value[mine] *= their_factor / factor
+        else:
+            value[mine], status[mine] = np.nan, "garbled"
+
+
+def agreed_unit(stated: str | None, in_cells: str, where: str) -> str:
+    """Return the unit that the manifest states, or the one in the cells; "" if there is neither.
+
+    Raises:
+        WattproofError: They contradict each other.
+    """
+    if stated and in_cells and unit_factor(stated, where) != unit_factor(in_cells, where):
+        raise WattproofError(
+            f"{where}: the manifest says '{stated}' and the file '{in_cells}'; correct or drop the "
+            "manifest's unit."
+        )
+    return stated or in_cells
+
+
+def no_comma_numbers(text: pd.Series, status: NDArray[np.object_], where: str) -> None:
+    """Refuse a column whose numbers have decimal commas that nobody declared.
+
+    Raises:
+        WattproofError: More than half of the unreadable cells look like 75,31.
+    """
+    bad = text[status == "garbled"].astype("str").str.strip()
+    if len(bad) and bad.str.match(r"^[+-]?\d+,\d+(\s|$)").mean() > 0.5:
+        raise WattproofError(
+            f"{where}: its numbers have decimal commas ('{bad.iloc[0]}'); say decimal_comma: true "
+            "in the manifest."
+        )

@@ -15,7 +15,13 @@ from wattproof.errors import WattproofError, did_you_mean
 from wattproof.ingest import reported, text, timing
 from wattproof.ingest import series as made
 from wattproof.ingest.base import Ingested, Log
-from wattproof.ingest.cells import numbers, unit_factor
+from wattproof.ingest.cells import (
+    DIMENSION,
+    agreed_unit,
+    no_comma_numbers,
+    numbers,
+    unit_factor,
+)
 from wattproof.ingest.series import Series, finding
 from wattproof.units import s_to_ns
 
@@ -76,8 +82,10 @@ def _delimiter(line: str) -> str | None:
     return best if line.count(best) else None
 
 
-def table(log: Log) -> pd.DataFrame:
+def table(log: Log, findings: list[dict[str, Any]]) -> pd.DataFrame:
     """Cells of the file as text, with its header or numbered columns.
+
+    A line with more cells than the header is left out, and counted in `findings`.
 
     Raises:
         WattproofError: The file is missing, empty, binary, or no table.
@@ -106,6 +114,20 @@ def table(log: Log) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
         reason = str(error).replace("\n", " ")
         raise WattproofError(f"{log.path} is no table ({reason}); correct 'delimiter'.") from error
+    lost = len(lines) - int(settings["header"]) - len(frame)
+    # Quoted cells may hold line breaks: then there are fewer rows than lines, and none is lost.
+    if lost > 0 and not any('"' in line for line in lines):
+        findings.append(
+            finding(
+                log,
+                "broken_lines",
+                f"{lost} of {len(lines)} lines have more cells than the others and were left out.",
+                "Look at these lines; two writers, or a wrong 'delimiter', make such.",
+                severity="warning",
+                affected=lost,
+                of=len(lines),
+            )
+        )
     if frame.empty:
         raise WattproofError(f"{log.path} holds a header and no rows; restore the file.")
     frame.columns = pd.Index(
@@ -122,6 +144,8 @@ def column(log: Log, frame: pd.DataFrame, name: str | int, key: str) -> pd.Serie
     """
     if name in frame.columns:
         return frame[name]
+    if not log.settings["header"] and str(name).isdigit() and int(name) in frame.columns:
+        return frame[int(name)]
     known = [str(each) for each in frame.columns]
     raise WattproofError(
         f"{log.path} has no column '{name}' (manifest key '{key}').{did_you_mean(str(name), known)}"
@@ -194,7 +218,7 @@ def _unit(
     log: Log, item: dict[str, Any], cell_unit: str, findings: list[dict[str, Any]]
 ) -> tuple[str, float]:
     where = f"{log.path}, column '{item['column']}'"
-    stated = item["unit"] or cell_unit
+    stated = agreed_unit(item["unit"], cell_unit, where)
     bracket = re.search(r"[\[(]([^\])]+)[\])]\s*$", str(item["column"]))
     if not stated and bracket:
         stated = bracket[1]
@@ -214,7 +238,12 @@ def _unit(
                 source=item["source"],
             )
         )
-    return unit_factor(stated, where)
+    ours, factor = unit_factor(stated, where)
+    if ours != DIMENSION.get(item["kind"], ours) and (ours, item["kind"]) != ("1", "utilisation"):
+        raise WattproofError(
+            f"{where}: '{stated}' is no unit of {item['kind']}; correct its unit or its kind."
+        )
+    return ours, factor
 
 
 def _series(log: Log, frame: pd.DataFrame, findings: list[dict[str, Any]]) -> list[Series]:
@@ -223,6 +252,7 @@ def _series(log: Log, frame: pd.DataFrame, findings: list[dict[str, Any]]) -> li
     for item in log.settings["channels"]:
         cells = column(log, frame, item["column"], "channels.column")
         value, status, cell_unit = numbers(cells, log.settings["decimal_comma"])
+        no_comma_numbers(cells, status, f"{log.path}, column '{item['column']}'")
         ours, factor = _unit(log, item, cell_unit, findings)
         if item["status"] is not None:
             word = column(log, frame, item["status"], "channels.status").str.strip()
@@ -264,8 +294,8 @@ def read(log: Log) -> Ingested:
     Raises:
         WattproofError: The file or its description does not fit; one sentence.
     """
-    frame = table(log)
     findings: list[dict[str, Any]] = []
+    frame = table(log, findings)
     if log.settings["rows"] == "reported":
         rows = reported.rows(
             log,

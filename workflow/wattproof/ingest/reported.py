@@ -11,7 +11,7 @@ import pandas as pd
 
 from wattproof.errors import WattproofError
 from wattproof.ingest.base import Log
-from wattproof.ingest.cells import numbers, unit_factor
+from wattproof.ingest.cells import agreed_unit, no_comma_numbers, numbers, unit_factor
 from wattproof.ingest.series import finding
 
 _COLUMN: dict[str, Any] = {"type": ["string", "null"], "default": None}
@@ -87,8 +87,10 @@ def _values(
     if figure is None:
         return None
     cells = column(figure["column"], key)
-    value, _, cell_unit = numbers(cells, comma)
-    stated = figure.get("unit") or cell_unit
+    where = f"{log.path}, column '{figure['column']}'"
+    value, status, cell_unit = numbers(cells, comma)
+    no_comma_numbers(cells, status, where)
+    stated = agreed_unit(figure.get("unit"), cell_unit, where)
     if not stated:
         findings.append(
             finding(
@@ -100,7 +102,7 @@ def _values(
                 severity="warning",
             )
         )
-    ours, factor = unit_factor(stated or usual, f"{log.path}, column '{figure['column']}'")
+    ours, factor = unit_factor(stated or usual, where)
     if ours != usual:
         raise WattproofError(
             f"{log.path}: '{figure['column']}' is in {stated}, which is no {key}; correct the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 
 from wattproof.errors import WattproofError
@@ -22,14 +23,20 @@ def _open_bytes(path: Path, size: int = -1) -> bytes:
         raise WattproofError(f"{path} does not exist; correct its path.") from error
     except IsADirectoryError as error:
         raise WattproofError(f"{path} is a folder; give a file of it.") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise WattproofError(f"{path} cannot be read ({why}); restore the file.") from error
 
 
 def head(path: Path) -> bytes:
-    """First bytes of a file, unpacked; empty for a folder."""
-    return b"" if path.is_dir() else _open_bytes(path, HEAD_BYTES)
+    """First bytes of a file, unpacked, UTF-16 as UTF-8; empty for a folder."""
+    if path.is_dir():
+        return b""
+    data = _open_bytes(path, HEAD_BYTES)
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        # PowerShell's ">" writes UTF-16.
+        return data.decode("utf-16", errors="ignore").encode()
+    return data
 
 
 def is_binary(data: bytes) -> bool:
