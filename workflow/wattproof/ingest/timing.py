@@ -7,8 +7,10 @@ it can be reported: nothing is assumed silently.
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -29,6 +31,11 @@ EPOCHS = {"epoch_s": NS_PER_S, "epoch_ms": 10**6, "epoch_us": 10**3, "epoch_ns":
 
 STEP_BACK_NS = 60 * NS_PER_S
 """Local stamps that step back by more than this show the end of summer time, no late line."""
+
+HOUR_BACK_NS = (50 * 60 * NS_PER_S, 61 * 60 * NS_PER_S)
+"""A step back of local stamps by this much looks like the end of summer time."""
+
+LARGEST_NS = np.iinfo(np.int64).max
 
 FIRST_S, LAST_S = 631_152_000.0, 4_102_444_800.0
 """1990 and 2100: numbers outside are no seconds since the epoch."""
@@ -89,16 +96,18 @@ def _from_numbers(text: pd.Series, form: str | None, where: str) -> Stamps:
     unit_ns = EPOCHS[form]
     # Whole part and fraction apart: a float64 of nanoseconds since 1970 is only good to 0.2 µs.
     parts = text.astype("str").str.strip().str.partition(".")
-    whole = pd.to_numeric(parts[0], errors="coerce")
-    plain = parts[0].str.fullmatch(r"[+-]?\d+").to_numpy(dtype=bool) & np.isfinite(values)
+    held = np.isfinite(values) & (np.abs(values) < 0.99 * LARGEST_NS / unit_ns)
+    plain = parts[0].str.fullmatch(r"[+-]?\d+").to_numpy(dtype=bool) & held
     plain &= (parts[2].str.fullmatch(r"\d*")).to_numpy(dtype=bool)
     t_ns = np.full(len(values), UNKNOWN, dtype=np.int64)
     if plain.any():
         fraction = pd.to_numeric("0." + parts[2].where(parts[2] != "", "0"), errors="coerce")
-        t_ns[plain] = whole[plain].astype("int64").to_numpy() * unit_ns + np.rint(
-            fraction[plain].to_numpy(dtype=np.float64) * unit_ns
-        ).astype(np.int64)
-    rest = np.isfinite(values) & ~plain
+        whole = pd.to_numeric(parts[0][plain]).to_numpy(dtype=np.int64)
+        # The sign is the text's: -0 has lost it.
+        sign = np.where(parts[0][plain].str.startswith("-"), -1, 1)
+        small = np.rint(fraction[plain].to_numpy(dtype=np.float64) * unit_ns).astype(np.int64)
+        t_ns[plain] = whole * unit_ns + sign * small
+    rest = held & ~plain
     t_ns[rest] = np.rint(values[rest] * unit_ns).astype(np.int64)
     return Stamps(t_ns, form, "", inferred)
 
@@ -159,9 +168,17 @@ def _from_dates(text: pd.Series, zone: str | None, day_first: bool | None, where
         four = found["a"].str.len().max() == 4
         order = "ymd" if four else "dmy" if day_first else "mdy"
     y, m, d = (found[dict(zip(order, "abc", strict=True))[k]] for k in "ymd")
+    whole_year = y.str.len() == 4
+    if not whole_year.any():
+        row = found.iloc[0]
+        raise WattproofError(
+            f"{where}: dates like {row['a']}{row['sep']}{row['b']}{row['sep']}{row['c']} have no "
+            "year of four digits; say what they are (time_format, e.g. %d/%m/%y %H:%M:%S)."
+        )
     clock = found["time"].fillna("00:00:00").str.replace(",", ".", regex=False)
     iso = y + "-" + m.str.zfill(2) + "-" + d.str.zfill(2) + " " + clock
     half = found["half"].str.lower()
+    iso = iso.where(whole_year)
     naive = _in_ns(pd.to_datetime(iso, format="mixed", errors="coerce"))
     if half.notna().any():
         hour = naive.dt.hour
@@ -183,7 +200,38 @@ def _from_dates(text: pd.Series, zone: str | None, day_first: bool | None, where
             "stamps are local times of an unknown zone; they are read as UTC, and only a "
             "comparison with another source can find whole hours"
         )
+    inferred |= _summer_time(t_ns, folded, zone, bool(own.notna().all()))
     return Stamps(t_ns, f"date ({order})", name, inferred, folded)
+
+
+def _summer_time(t_ns: Int64Array, folded: int, zone: str | None, stated: bool) -> dict[str, str]:
+    """What a change of summer time did to local stamps, as far as they show it."""
+    if folded:
+        return {
+            "summer_time": f"{folded} local stamps lie in an hour that a change of summer time "
+            f"repeats or leaves out ({zone}); those of a repeated hour count as its first passing "
+            "until the stamps step back, and those of an hour left out as if the clock had not "
+            "been moved"
+        }
+    if zone is not None or stated:
+        return {}
+    steps = np.diff(t_ns[t_ns != UNKNOWN])
+    back = int(((-steps >= HOUR_BACK_NS[0]) & (-steps <= HOUR_BACK_NS[1])).sum())
+    if not back:
+        return {}
+    return {
+        "summer_time": f"stamps step back by about an hour {back} times, as at the end of summer "
+        "time; they are read as UTC as they stand, so an hour lies twice over itself"
+    }
+
+
+def _plausible(stamps: Stamps) -> Stamps:
+    """Stamps before 1990 or after 2100 among others are no times: a clock that was not set."""
+    first, last = int(FIRST_S) * NS_PER_S, int(LAST_S) * NS_PER_S
+    inside = (stamps.t_ns >= first) & (stamps.t_ns <= last)
+    if not inside.any() or inside.all():
+        return stamps
+    return replace(stamps, t_ns=np.where(inside, stamps.t_ns, UNKNOWN).astype(np.int64))
 
 
 def _to_epoch(
@@ -223,7 +271,10 @@ def _to_epoch(
     if doubtful.any():
         # The hour that comes twice: the first time until the stamps step back, then the second.
         back = np.cumsum(np.diff(local.asi8, prepend=local.asi8[:1]) < -STEP_BACK_NS) == 0
-        sure = local.tz_localize(chosen, ambiguous=back, nonexistent="shift_forward")
+        try:
+            sure = local.tz_localize(chosen, ambiguous=back, nonexistent=pd.Timedelta(hours=1))
+        except ValueError:  # A zone that leaves out more than an hour.
+            sure = local.tz_localize(chosen, ambiguous=back, nonexistent="shift_forward")
         certain = certain.where(~doubtful, sure)
     result[rest] = certain.asi8
     return result, int(doubtful.sum())
@@ -239,6 +290,8 @@ def parse(
 ) -> Stamps:
     """Turn the stamps of a log into nanoseconds since the epoch.
 
+    Stamps before 1990 or after 2100 among others are unknown: no log runs that long.
+
     Args:
         text: The column as it stands in the file, text or numbers, shape (n,).
         where: File and column, for messages.
@@ -253,6 +306,16 @@ def parse(
     """
     if len(text) == 0:
         return Stamps(np.empty(0, np.int64), time_format or "", time_zone or "")
+    return _plausible(_parsed(text, where, time_format, time_zone, day_first))
+
+
+def _parsed(
+    text: pd.Series,
+    where: str,
+    time_format: str | None,
+    time_zone: str | None,
+    day_first: bool | None,
+) -> Stamps:
     if time_format in EPOCHS:
         return _from_numbers(text, time_format, where)
     if time_format is not None:
@@ -273,6 +336,7 @@ def parse(
         inferred = {}
         if time_zone is None:
             inferred["inferred_time_zone"] = "stamps state no time zone and are read as UTC"
+        inferred |= _summer_time(t_ns, folded, time_zone, False)
         return Stamps(t_ns, time_format, time_zone or "UTC", inferred, folded)
     first = text.dropna().head(20).astype("str").str.strip()
     if len(first) and first.map(lambda s: bool(_NUMBER.fullmatch(s))).mean() > 0.5:
@@ -291,7 +355,18 @@ def instant_ns(value: Any, where: str) -> int:
     if isinstance(value, datetime.datetime):
         value = value.isoformat()
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return round(value * NS_PER_S)
+        if not math.isfinite(value):
+            raise WattproofError(
+                f"{where}: {value} is no instant; write it like 2024-05-01T10:00:00Z."
+            )
+        # By its decimals: a float64 of seconds since 1970 times 1e9 is off by up to 0.2 µs.
+        t_ns = round(Decimal(str(value)) * NS_PER_S)
+        if abs(t_ns) > LARGEST_NS:
+            raise WattproofError(
+                f"{where}: {value} is no number of seconds since 1970 that a log can have; write "
+                "the instant like 2024-05-01T10:00:00Z."
+            )
+        return t_ns
     found = parse(pd.Series([str(value)]), where)
     if "inferred_time_zone" in found.inferred:
         raise WattproofError(f"{where}: '{value}' has no time zone; add one, e.g. a Z for UTC.")
