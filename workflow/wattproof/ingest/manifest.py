@@ -219,6 +219,39 @@ def parse(document: dict[str, Any], path: Path) -> Manifest:
     )
 
 
+def _check_keys(path: str | Path) -> None:
+    """Refuse a key that stands twice in one group: YAML would take the last one silently.
+
+    Raises:
+        WattproofError: There is one.
+    """
+    import yaml
+
+    root = yaml.compose(Path(path).read_text(encoding="utf-8"), yaml.SafeLoader)
+    todo, seen = [root], set()
+    while todo:
+        node = todo.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            todo += node.value
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            todo.append(value)
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise WattproofError(
+                    f"{path}: key '{key.value}' stands twice in one group, in lines "
+                    f"{lines[key.value]} and {line}; remove one of them."
+                )
+            lines[key.value] = line
+
+
 def read(path: str | Path) -> Manifest:
     """Read and check a manifest.
 
@@ -227,6 +260,7 @@ def read(path: str | Path) -> Manifest:
     """
     try:
         document = config.read_yaml(path)
+        _check_keys(path)
     except UnicodeDecodeError as error:
         raise WattproofError(
             f"{path} is not a text file; give the manifest of an audit."
