@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Sequence
@@ -15,11 +16,66 @@ from wattproof.ingest import text
 LEAST = 0.1
 """Formats that a file is less likely to have are not proposed."""
 
+UNKNOWN_ORIGIN = "unknown: state who recorded this, and how"
+UNKNOWN_LICENCE = "unknown: state the licence of the data"
+
 
 def _yaml(value: Any) -> str:
     import yaml
 
     return str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).strip().split("\n")[0]
+
+
+_TIMES = re.compile(r"t|ts|time.*|epoch.*|unix.*|seconds|t_?(s|ms|us|ns)", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?[\d.,]+(?:[eE][+-]?\d+)?(?:\s*[^\d\s]+)?")
+_POWER = re.compile(r"p|w|(?:.*[^a-z])?(?:power|watts?|[mk]?w)(?:[^a-z].*)?", re.IGNORECASE)
+_ENERGY = re.compile(r"e|j|(?:.*[^a-z])?(?:energy|joules?|[mk]?j|k?wh)(?:[^a-z].*)?", re.IGNORECASE)
+
+
+def _columns(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Complete what is drafted for a delimited text: its time column, and channels.
+
+    A column whose meaning its name does not show is drafted as a load without a unit: that is
+    never taken for power.
+    """
+    if settings["time"] is not None and settings["channels"]:
+        return settings
+    lines = [line for line in text.read_text(path).splitlines() if line.strip()][:2]
+    mark = str(settings["delimiter"])
+    if mark == " ":
+        cells = [line.split() for line in lines]
+    else:
+        cells = [[c.strip() for c in row] for row in csv.reader(lines, delimiter=mark)]
+    if len(cells) < 2 or len(cells[1]) > len(cells[0]):
+        return settings
+    found = dict(settings)
+    if mark == " ":
+        del found["delimiter"]
+    names: list[str | int] = list(cells[0])
+    if all(_NUMBER.fullmatch(name) for name in cells[0]):
+        names = list(range(len(names)))
+        found["header"] = False
+    if found["time"] is None:
+        found["time"] = next((n for n in names if _TIMES.fullmatch(str(n))), None)
+        if found["time"] is None and "header" in found:
+            found["time"] = 0
+    if not found["channels"]:
+        found["channels"] = [
+            _channel(name)
+            for name, cell in zip(names, cells[1], strict=False)
+            if name != found["time"] and _NUMBER.fullmatch(cell)
+        ]
+    # The header first: the drafted list of channels ends the entry.
+    return {key: found[key] for key in sorted(found, key=lambda k: k == "channels")}
+
+
+def _channel(column: str | int) -> dict[str, Any]:
+    channel = "node." + (re.sub(r"[^a-z0-9]+", "_", str(column).lower()).strip("_") or "column")
+    shown = re.sub(r"\s*[\[(].*$", "", str(column))
+    for kind, words in (("energy", _ENERGY), ("power", _POWER)):
+        if isinstance(column, str) and (words.fullmatch(column) or words.fullmatch(shown)):
+            return {"column": column, "channel": channel, "unit": None, "kind": kind}
+    return {"column": column, "channel": channel, "unit": "1", "kind": "load"}
 
 
 def _entry(path: Path, number: int) -> list[str]:
@@ -35,7 +91,10 @@ def _entry(path: Path, number: int) -> list[str]:
     lines.append(f"        path: {_yaml(shown)}")
     clock = "node" if number == 0 else f"clock-{number + 1}"
     lines.append(f"        clock: {clock}   # logs by the same machine's clock share this name")
-    for key, value in ingest.reader(form).draft(path).items():
+    settings = ingest.reader(form).draft(path)
+    if form == "delimited":
+        settings = _columns(path, settings)
+    for key, value in settings.items():
         if isinstance(value, list):
             lines.append(f"        {key}:   # say what each column is; remove what is not needed")
             lines += [f"          - {_yaml(item)}" for item in value]
@@ -73,15 +132,15 @@ def draft(files: Sequence[Path]) -> str:
                 f"{path} is a folder of no known format; name the logs in it one by one."
             )
         entries += _entry(path, number)
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", files[0].resolve().stem).strip("-.") or "audit"
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", files[0].resolve().stem).strip("-._") or "audit"
     return "\n".join(
         [
             "# Drafted by 'wattproof audit --init'. Check each line, then: wattproof audit FILE",
             "# Paths are relative to this file. What a log does not say and is not said here is",
             "# inferred where that is possible, and reported.",
-            f"audit: {name}          # outputs go to results/{name}/",
-            "origin:                # who recorded this, and how",
-            "licence:",
+            f"audit: {_yaml(name)}          # outputs go to results/{name}/",
+            f"origin: {_yaml(UNKNOWN_ORIGIN)}",
+            f"licence: {_yaml(UNKNOWN_LICENCE)}",
             "sets:",
             "  one:                 # a set is one recording; logs of several go into several sets",
             "    logs:",
