@@ -6,15 +6,19 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from wattproof import config, tables
-from wattproof.errors import WattproofError
+from wattproof.errors import WattproofError, did_you_mean
 from wattproof.ingest import timing
 from wattproof.ingest.base import NAMES, Ingested, Log
 from wattproof.ingest.manifest import Manifest, Set
 from wattproof.units import NS_PER_S
+
+EDGE_NS = 1000
+"""The one window of a log without marks ends this much after its last reading, which it holds."""
 
 
 def _apart(parts: list[Ingested]) -> list[Ingested]:
@@ -56,13 +60,25 @@ def _rename(table: pa.Table, names: dict[str, str]) -> pa.Table:
 
 def _marked(name: str, windows: tuple[dict[str, Any], ...], file: str) -> dict[str, pa.Table]:
     """Tables marks, runs and windows of the manifest's own windows."""
-    marks, runs, rows = [], [], []
+    bounds = []
     for number, window in enumerate(windows):
         where = f"{file}: sets.{name}.windows[{number}]"
         start = timing.instant_ns(window["start"], f"{where}.start")
         end = timing.instant_ns(window["end"], f"{where}.end")
         if end <= start:
             raise WattproofError(f"{where} ends before it begins; correct start and end.")
+        bounds.append((start, end))
+    return _tables(name, windows, bounds, file)
+
+
+def _tables(
+    name: str, windows: tuple[dict[str, Any], ...], bounds: list[tuple[int, int]], file: str
+) -> dict[str, pa.Table]:
+    """Tables marks, runs and windows of windows with their edges in nanoseconds."""
+    marks: list[dict[str, Any]] = []
+    runs: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for number, (window, (start, end)) in enumerate(zip(windows, bounds, strict=True)):
         level, run_id = window["level"], window["run_id"]
         kind = window.get("kind") or level
         setting = "calibration" if level == "load" else "single"
@@ -89,10 +105,16 @@ def _marked(name: str, windows: tuple[dict[str, Any], ...], file: str) -> dict[s
                 }
             )
         suffix = "" if window["epoch"] is None else f"/{window['epoch']}"
+        window_id = f"{name}/{run_id}/{kind}{suffix}"
+        if any(row["window_id"] == window_id for row in rows):
+            raise WattproofError(
+                f"{file}: sets.{name}.windows[{number}] is the second one with run_id '{run_id}', "
+                f"kind {kind} and the same epoch; give each window a run_id or epoch of its own."
+            )
         rows.append(
             {
                 **common,
-                "window_id": f"{name}/{run_id}/{kind}{suffix}",
+                "window_id": window_id,
                 "level": level,
                 "kind": kind,
                 "epoch": window["epoch"],
@@ -117,19 +139,9 @@ def _whole_length(
     if not mine.num_rows:
         return joined
     found = dict(joined)
-    marked = _marked(
-        name,
-        (
-            {
-                "level": "run",
-                "run_id": name,
-                "epoch": None,
-                "start": pc.min(mine.column("start_ns")).as_py() / NS_PER_S,
-                "end": pc.max(mine.column("start_ns")).as_py() / NS_PER_S + 1e-6,
-            },
-        ),
-        file,
-    )
+    stamps = mine.column("start_ns")
+    edges = (pc.min(stamps).as_py(), pc.max(stamps).as_py() + EDGE_NS)
+    marked = _tables(name, ({"level": "run", "run_id": name, "epoch": None},), [edges], file)
     found |= {key: pa.concat_tables([joined[key], marked[key]]) for key in marked}
     row = {
         "recording": name,
@@ -146,6 +158,120 @@ def _whole_length(
     }
     found["findings"] = pa.concat_tables([joined["findings"], tables.conform([row], "findings")])
     return found
+
+
+def _readable(joined: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """Leave out readings whose stamp a reader kept as unknown, and say so."""
+    samples = joined["samples"]
+    known = pc.not_equal(samples.column("start_ns"), timing.UNKNOWN)
+    lost = samples.num_rows - (pc.sum(known).as_py() or 0)
+    if not lost:
+        return joined
+    row = {
+        "recording": samples.filter(pc.invert(known)).column("recording")[0].as_py(),
+        "flag": "broken_stamps",
+        "severity": "warning",
+        "principle": "reliable",
+        "source": "",
+        "channel": "",
+        "file": "",
+        "unit": "",
+        "evidence": f"{lost} of {samples.num_rows} readings have no readable time stamp and were "
+        "left out.",
+        "remedy": "Look at these rows; a log that was cut off loses its last line.",
+        "affected": lost,
+        "of": samples.num_rows,
+    }
+    findings = pa.concat_tables([joined["findings"], tables.conform([row], "findings")])
+    return joined | {"samples": samples.filter(known), "findings": findings}
+
+
+def _graded(findings: pa.Table) -> pa.Table:
+    """Findings, with the change of summer time as the warning that it is.
+
+    Readers pass on what stamps lack as notes that ask for a time zone.
+    """
+    if "summer_time" not in findings.column("flag").to_pylist():
+        return findings
+    rows = findings.to_pylist()
+    for row in rows:
+        if row["flag"] == "summer_time":
+            row["severity"] = "warning"
+            row["remedy"] = "Log in UTC, or give windows outside the hour of the change."
+    return tables.conform(rows, "findings")
+
+
+def _outside(
+    name: str, own: pa.Table, joined: dict[str, pa.Table], main: set[str], file: str
+) -> list[dict[str, Any]]:
+    """Findings for windows of the manifest that see nothing of the log on the main clock.
+
+    Raises:
+        WattproofError: A log marks such a window itself.
+    """
+    theirs = set(joined["windows"].column("window_id").to_pylist())
+    samples = joined["samples"]
+    mine = samples.filter(pc.is_in(samples.column("source"), pa.array(sorted(main), pa.string())))
+    stamps = mine.column("start_ns")
+    found = []
+    for number, row in enumerate(own.to_pylist()):
+        where = f"sets.{name}.windows[{number}] (run_id '{row['run_id']}')"
+        if row["window_id"] in theirs:
+            raise WattproofError(
+                f"{file}: {where} is marked by a log of the set, too; give it another run_id or "
+                "remove it."
+            )
+        if not mine.num_rows:
+            continue
+        first, last = pc.min(stamps).as_py(), pc.max(stamps).as_py()
+        if row["end_ns"] <= first or row["start_ns"] > last:
+            shown = " to ".join(_utc(t_ns) for t_ns in (row["start_ns"], row["end_ns"]))
+            found.append(
+                {
+                    "recording": name,
+                    "flag": "no_samples",
+                    "severity": "error",
+                    "principle": "reliable",
+                    "source": "",
+                    "channel": "",
+                    "run_id": row["run_id"],
+                    "window_id": row["window_id"],
+                    "file": file,
+                    "unit": "",
+                    "evidence": f"{where}, {shown}, lies wholly outside the log, {_utc(first)} to "
+                    f"{_utc(last)}.",
+                    "remedy": "Correct its start and end, or the log's time_zone; or remove it.",
+                }
+            )
+    return found
+
+
+def _utc(t_ns: int) -> str:
+    return pd.Timestamp(t_ns).isoformat(timespec="seconds") + "Z"
+
+
+def _check_reference(chosen: Set, joined: dict[str, pa.Table], file: str) -> None:
+    """Refuse a reference that no log has.
+
+    Raises:
+        WattproofError: There is no such channel.
+    """
+    if chosen.reference is None:
+        return
+    source, channel = chosen.reference.get("source"), chosen.reference["channel"]
+    rows = [
+        row
+        for each in ("channels", "reported")
+        for row in joined[each].select(["source", "channel"]).to_pylist()
+    ]
+    if any(r["channel"] == channel and source in (None, r["source"]) for r in rows):
+        return
+    wanted = f"{source}:{channel}" if source else channel
+    known = {f"{r['source']}:{r['channel']}" if source else r["channel"] for r in rows}
+    raise WattproofError(
+        f"{file}: sets.{chosen.name}.reference is the channel '{wanted}', which no log of the set "
+        f"has.{did_you_mean(wanted, known)} Correct it."
+    )
 
 
 def _concat(parts: list[Ingested], name: str) -> pa.Table:
@@ -176,7 +302,12 @@ def load(manifest: Manifest, chosen: Set, reader: dict[str, ModuleType]) -> Inge
         if log.main:
             main |= set(part.channels.column("source").to_pylist())
     joined = {name: _concat(parts, name) for name in NAMES}
+    joined = _readable(joined)
+    joined["findings"] = _graded(joined["findings"])
+    _check_reference(chosen, joined, file)
     own = _marked(chosen.name, chosen.windows, file)
+    outside = _outside(chosen.name, own["windows"], joined, main, file)
+    joined["findings"] = pa.concat_tables([joined["findings"], tables.conform(outside, "findings")])
     joined |= {
         name: tables.conform(pa.concat_tables([joined[name], own[name]]), name) for name in own
     }
