@@ -80,7 +80,7 @@ def _steady(gaps: NDArray[np.float64]) -> bool:
     # Where polls were lost, gaps are multiples of the usual one; rare pauses may be anything.
     odd = long & (np.abs(share - np.rint(share)) > 0.25)
     return bool(
-        ((share > 0.6) & ~long).mean() >= 0.6
+        long.mean() <= (0.15 if len(gaps) > 8 else 0.5)
         and (share <= 0.6).mean() < _FEW
         and odd.mean() <= 0.05
     )
