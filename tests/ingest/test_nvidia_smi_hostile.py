@@ -182,3 +182,9 @@ def test_reports_that_are_cut_off_are_counted(tmp_path):
     assert [(row["affected"], row["of"]) for row in broken(data)] == [(2, 4)]
     with pytest.raises(WattproofError, match="no whole report"):
         one_log(tmp_path, "nvidia_smi", report(0)[:-25], **ZONE)
+
+
+def test_decimal_commas_of_a_spreadsheet(tmp_path):
+    rows = "".join(f"2024/05/01 10:00:0{i}.100;0;7{i},31 W\n" for i in range(5))
+    data = one_log(tmp_path, "nvidia_smi", "timestamp;index;power.draw [W]\n" + rows)
+    assert values(data, "gpu0.power") == [70.31, 71.31, 72.31, 73.31, 74.31]

@@ -196,15 +196,21 @@ def agreed_unit(stated: str | None, in_cells: str, where: str) -> str:
     return stated or in_cells
 
 
+def has_comma_numbers(text: pd.Series, status: NDArray[np.object_]) -> bool:
+    """Whether more than half of the unreadable cells look like 75,31."""
+    bad = text[status == "garbled"].astype("str").str.strip()
+    return len(bad) > 0 and bool(bad.str.match(r"^[+-]?\d+,\d+(\s|$)").mean() > 0.5)
+
+
 def no_comma_numbers(text: pd.Series, status: NDArray[np.object_], where: str) -> None:
     """Refuse a column whose numbers have decimal commas that nobody declared.
 
     Raises:
         WattproofError: More than half of the unreadable cells look like 75,31.
     """
-    bad = text[status == "garbled"].astype("str").str.strip()
-    if len(bad) and bad.str.match(r"^[+-]?\d+,\d+(\s|$)").mean() > 0.5:
+    if has_comma_numbers(text, status):
+        first = str(text[status == "garbled"].iloc[0]).strip()
         raise WattproofError(
-            f"{where}: its numbers have decimal commas ('{bad.iloc[0]}'); say decimal_comma: true "
-            "in the manifest."
+            f"{where}: its numbers have decimal commas ('{first}'); say decimal_comma: true in the "
+            "manifest."
         )

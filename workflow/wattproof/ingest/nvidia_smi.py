@@ -19,7 +19,7 @@ from wattproof.errors import WattproofError
 from wattproof.ingest import series as made
 from wattproof.ingest import text, timing
 from wattproof.ingest.base import Ingested, Log
-from wattproof.ingest.cells import numbers, unit_factor
+from wattproof.ingest.cells import has_comma_numbers, numbers, unit_factor
 from wattproof.ingest.nvidia_smi_boards import sort_out
 from wattproof.ingest.nvidia_smi_text import (
     DMON,
@@ -104,6 +104,9 @@ def _series(
         if field is None:
             continue
         value, status, cell_unit = numbers(cells[name])
+        if has_comma_numbers(cells[name], status):
+            # nvidia-smi writes points in every locale: a spreadsheet wrote this file again.
+            value, status, cell_unit = numbers(cells[name], decimal_comma=True)
         unit = units.get(name) or cell_unit
         if not unit:
             bare.append(name)
