@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -132,8 +132,7 @@ def utilisation_by_window(
             means = np.full(len(mine), np.nan)
             chosen = group[group["quantity"] == name]
             for source, channel in zip(chosen["source"], chosen["channel"], strict=True):
-                key = (recording, session, source, channel)
-                series = readings.of(key)  # type: ignore[arg-type]
+                series = readings.of((str(recording), cast("int", session), source, channel))
                 if series is not None:
                     means = _mean_inside(
                         *series,

@@ -69,11 +69,11 @@ class Ingested:
         notes: What was odd in the files, one sentence each; travels in their metadata.
     """
 
-    samples: pa.Table
-    channels: pa.Table
-    marks: pa.Table
-    runs: pa.Table
-    windows: pa.Table
+    samples: pa.Table = field(default_factory=lambda: tables.conform([], "samples"))
+    channels: pa.Table = field(default_factory=lambda: tables.conform([], "channels"))
+    marks: pa.Table = field(default_factory=lambda: tables.conform([], "marks"))
+    runs: pa.Table = field(default_factory=lambda: tables.conform([], "runs"))
+    windows: pa.Table = field(default_factory=lambda: tables.conform([], "windows"))
     exchanges: pa.Table = field(default_factory=lambda: tables.conform([], "exchanges"))
     reported: pa.Table = field(default_factory=lambda: tables.conform([], "reported"))
     findings: pa.Table = field(default_factory=lambda: tables.conform([], "findings"))

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from wattproof import tables
 from wattproof.errors import WattproofError
+from wattproof.ingest import series as made
 from wattproof.ingest import text, timing
 from wattproof.ingest.base import Ingested, Log
 from wattproof.ingest.codecarbon_checks import findings_of
 from wattproof.ingest.reported import safe_name
-from wattproof.ingest.series import finding
 from wattproof.units import kwh_to_j
 
 SOURCE = "codecarbon"
@@ -147,7 +147,13 @@ def _rows(
         watts = _number(frame, power) if power else np.full(len(frame), np.nan)
 
         def row(
-            group: _Group, at: int, level: str, span_s: float, energy_j: float, last_w: float
+            group: _Group,
+            at: int,
+            level: str,
+            span_s: float,
+            energy_j: float,
+            last_w: float,
+            channel: str = channel,
         ) -> dict[str, Any]:
             known = np.isfinite(energy_j) and span_s > 0
             return {
@@ -157,8 +163,8 @@ def _rows(
                 "level": level,
                 "kind": level,
                 "source": SOURCE,
-                "channel": channel,  # noqa: B023
-                "device": channel.partition(".")[0],  # noqa: B023
+                "channel": channel,
+                "device": channel.partition(".")[0],
                 "duration_s": _finite(span_s),
                 "energy_j": _finite(energy_j),
                 "mean_w": energy_j / span_s if known else None,
@@ -201,10 +207,7 @@ def read(log: Log) -> Ingested:
     names = _names(frame)
     groups = _groups(frame, names, _number(frame, "duration"))
     findings: list[dict[str, Any]] = []
-    for flag, sentence in stamps.inferred.items():
-        findings.append(
-            finding(log, flag, f"{log.shown}: {sentence}.", "Say time_zone in the manifest.")
-        )
+    findings += made.inferred(log, stamps, "Say time_zone in the manifest.")
     findings += findings_of(
         log,
         frame,
@@ -214,11 +217,6 @@ def read(log: Log) -> Ingested:
     )
     versions = sorted(set(frame.get("codecarbon_version", pd.Series(dtype="str"))))
     return Ingested(
-        samples=tables.conform([], "samples"),
-        channels=tables.conform([], "channels"),
-        marks=tables.conform([], "marks"),
-        runs=tables.conform([], "runs"),
-        windows=tables.conform([], "windows"),
         reported=tables.conform(_rows(log, frame, groups, stamps.t_ns), "reported"),
         findings=tables.conform(findings, "findings"),
         instruments={SOURCE: {"versions": versions}},

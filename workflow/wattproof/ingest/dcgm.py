@@ -95,19 +95,8 @@ def _one_host(log: Log, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _broken(log: Log, broken: int, total: int, what: str) -> list[dict[str, Any]]:
-    if not broken:
-        return []
-    return [
-        finding(
-            log,
-            "broken_lines",
-            f"{broken} of {total} {what} could not be read and were left out.",
-            "Look at them; a log that was cut off loses its last line.",
-            severity="warning",
-            affected=broken,
-            of=total,
-        )
-    ]
+    sentence = f"{broken} of {total} {what} could not be read and were left out."
+    return made.left_out(log, broken, total, sentence)
 
 
 def _scrapes(log: Log, content: str, findings: list[dict[str, Any]]) -> pd.DataFrame | None:
@@ -206,10 +195,7 @@ def _dmon(log: Log, content: str, findings: list[dict[str, Any]]) -> pd.DataFram
             str(log.path),
             time_zone=log.settings["time_zone"],
         )
-        findings += [
-            finding(log, flag, f"{log.shown}: {sentence}.", "Say time_zone in the manifest.")
-            for flag, sentence in stamps.inferred.items()
-        ]
+        findings += made.inferred(log, stamps, "Say time_zone in the manifest.")
         if not stamps.known.all():
             raise WattproofError(f"{log.path}: not every row has a stamp that can be read.")
         instants = stamps.t_ns.tolist()
@@ -265,9 +251,6 @@ def read(log: Log) -> Ingested:
     return Ingested(
         samples=made.samples(log, found),
         channels=made.channels(log, found),
-        marks=tables.conform([], "marks"),
-        runs=tables.conform([], "runs"),
-        windows=tables.conform([], "windows"),
         findings=tables.conform(findings, "findings"),
         instruments={SOURCE: {"tool": "DCGM", "file": log.shown}},
     )

@@ -117,16 +117,12 @@ def table(log: Log, findings: list[dict[str, Any]]) -> pd.DataFrame:
     lost = len(lines) - int(settings["header"]) - len(frame)
     # Quoted cells may hold line breaks: then there are fewer rows than lines, and none is lost.
     if lost > 0 and not any('"' in line for line in lines):
-        findings.append(
-            finding(
-                log,
-                "broken_lines",
-                f"{lost} of {len(lines)} lines have more cells than the others and were left out.",
-                "Look at these lines; two writers, or a wrong 'delimiter', make such.",
-                severity="warning",
-                affected=lost,
-                of=len(lines),
-            )
+        findings += made.left_out(
+            log,
+            lost,
+            len(lines),
+            f"{lost} of {len(lines)} lines have more cells than the others and were left out.",
+            "Look at these lines; two writers, or a wrong 'delimiter', make such.",
         )
     if frame.empty:
         raise WattproofError(f"{log.path} holds a header and no rows; restore the file.")
@@ -187,28 +183,16 @@ def _stamps(
         time_zone=settings["time_zone"],
         day_first=settings["day_first"],
     )
-    for flag, sentence in stamps.inferred.items():
-        findings.append(
-            finding(
-                log,
-                flag,
-                f"{log.shown}: {sentence}.",
-                "Say time_format and time_zone in the manifest.",
-            )
-        )
+    findings += made.inferred(log, stamps, "Say time_format and time_zone in the manifest.")
     bad = int((~stamps.known).sum())
-    if bad:
-        findings.append(
-            finding(
-                log,
-                "broken_stamps",
-                f"{bad} of {len(frame)} rows have no readable time stamp and were left out.",
-                "Look at these rows; a log that was cut off loses its last line.",
-                severity="warning",
-                affected=bad,
-                of=len(frame),
-            )
-        )
+    findings += made.left_out(
+        log,
+        bad,
+        len(frame),
+        f"{bad} of {len(frame)} rows have no readable time stamp and were left out.",
+        "Look at these rows; a log that was cut off loses its last line.",
+        "broken_stamps",
+    )
     if not stamps.known.any():
         raise WattproofError(f"{log.path} has no row with a readable stamp; correct 'time'.")
     return stamps.t_ns, stamps.known, stamps.zone
@@ -316,9 +300,6 @@ def read(log: Log) -> Ingested:
     return Ingested(
         samples=made.samples(log, found),
         channels=made.channels(log, found),
-        marks=tables.conform([], "marks"),
-        runs=tables.conform([], "runs"),
-        windows=tables.conform([], "windows"),
         reported=tables.conform(rows, "reported"),
         findings=tables.conform(findings, "findings"),
         instruments={item.source: {"file": log.shown} for item in found},

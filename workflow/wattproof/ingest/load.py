@@ -15,6 +15,7 @@ from wattproof.errors import WattproofError, did_you_mean
 from wattproof.ingest import timing
 from wattproof.ingest.base import NAMES, Ingested, Log
 from wattproof.ingest.manifest import Manifest, Set
+from wattproof.ingest.series import finding_of
 from wattproof.units import NS_PER_S
 
 EDGE_NS = 1000
@@ -143,19 +144,13 @@ def _whole_length(
     edges = (pc.min(stamps).as_py(), pc.max(stamps).as_py() + EDGE_NS)
     marked = _tables(name, ({"level": "run", "run_id": name, "epoch": None},), [edges], file)
     found |= {key: pa.concat_tables([joined[key], marked[key]]) for key in marked}
-    row = {
-        "recording": name,
-        "flag": "no_marks",
-        "severity": "note",
-        "principle": "reliable",
-        "source": "",
-        "channel": "",
-        "file": "",
-        "unit": "",
-        "evidence": "Nothing marks runs or epochs in these logs; the whole length counts as one "
-        "run, with whatever idle time is in it.",
-        "remedy": "Give 'windows' in the manifest.",
-    }
+    row = finding_of(
+        name,
+        "no_marks",
+        "Nothing marks runs or epochs in these logs; the whole length counts as one run, with "
+        "whatever idle time is in it.",
+        "Give 'windows' in the manifest.",
+    )
     found["findings"] = pa.concat_tables([joined["findings"], tables.conform([row], "findings")])
     return found
 
@@ -167,38 +162,17 @@ def _readable(joined: dict[str, pa.Table]) -> dict[str, pa.Table]:
     lost = samples.num_rows - (pc.sum(known).as_py() or 0)
     if not lost:
         return joined
-    row = {
-        "recording": samples.filter(pc.invert(known)).column("recording")[0].as_py(),
-        "flag": "broken_stamps",
-        "severity": "warning",
-        "principle": "reliable",
-        "source": "",
-        "channel": "",
-        "file": "",
-        "unit": "",
-        "evidence": f"{lost} of {samples.num_rows} readings have no readable time stamp and were "
-        "left out.",
-        "remedy": "Look at these rows; a log that was cut off loses its last line.",
-        "affected": lost,
-        "of": samples.num_rows,
-    }
+    row = finding_of(
+        samples.filter(pc.invert(known)).column("recording")[0].as_py(),
+        "broken_stamps",
+        f"{lost} of {samples.num_rows} readings have no readable time stamp and were left out.",
+        "Look at these rows; a log that was cut off loses its last line.",
+        severity="warning",
+        affected=lost,
+        of=samples.num_rows,
+    )
     findings = pa.concat_tables([joined["findings"], tables.conform([row], "findings")])
     return joined | {"samples": samples.filter(known), "findings": findings}
-
-
-def _graded(findings: pa.Table) -> pa.Table:
-    """Findings, with the change of summer time as the warning that it is.
-
-    Readers pass on what stamps lack as notes that ask for a time zone.
-    """
-    if "summer_time" not in findings.column("flag").to_pylist():
-        return findings
-    rows = findings.to_pylist()
-    for row in rows:
-        if row["flag"] == "summer_time":
-            row["severity"] = "warning"
-            row["remedy"] = "Log in UTC, or give windows outside the hour of the change."
-    return tables.conform(rows, "findings")
 
 
 def _outside(
@@ -227,21 +201,17 @@ def _outside(
         if row["end_ns"] <= first or row["start_ns"] > last:
             shown = " to ".join(_utc(t_ns) for t_ns in (row["start_ns"], row["end_ns"]))
             found.append(
-                {
-                    "recording": name,
-                    "flag": "no_samples",
-                    "severity": "error",
-                    "principle": "reliable",
-                    "source": "",
-                    "channel": "",
-                    "run_id": row["run_id"],
-                    "window_id": row["window_id"],
-                    "file": file,
-                    "unit": "",
-                    "evidence": f"{where}, {shown}, lies wholly outside the log, {_utc(first)} to "
+                finding_of(
+                    name,
+                    "no_samples",
+                    f"{where}, {shown}, lies wholly outside the log, {_utc(first)} to "
                     f"{_utc(last)}.",
-                    "remedy": "Correct its start and end, or the log's time_zone; or remove it.",
-                }
+                    "Correct its start and end, or the log's time_zone; or remove it.",
+                    severity="error",
+                    file=file,
+                    run_id=row["run_id"],
+                    window_id=row["window_id"],
+                )
             )
     return found
 
@@ -303,7 +273,6 @@ def load(manifest: Manifest, chosen: Set, reader: dict[str, ModuleType]) -> Inge
             main |= set(part.channels.column("source").to_pylist())
     joined = {name: _concat(parts, name) for name in NAMES}
     joined = _readable(joined)
-    joined["findings"] = _graded(joined["findings"])
     _check_reference(chosen, joined, file)
     own = _marked(chosen.name, chosen.windows, file)
     outside = _outside(chosen.name, own["windows"], joined, main, file)

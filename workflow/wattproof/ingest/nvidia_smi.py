@@ -77,15 +77,7 @@ def _series(
         time_zone=settings["time_zone"],
         day_first=settings["day_first"],
     )
-    for flag, sentence in stamps.inferred.items():
-        findings.append(
-            finding(
-                log,
-                flag,
-                f"{log.shown}: {sentence}.",
-                "Say time_zone and time_format in the manifest.",
-            )
-        )
+    findings += made.inferred(log, stamps, "Say time_zone and time_format in the manifest.")
     known = stamps.known
     findings += lost(
         log,
@@ -178,9 +170,6 @@ def read(log: Log) -> Ingested:
     return Ingested(
         samples=made.samples(log, found),
         channels=made.channels(log, found),
-        marks=tables.conform([], "marks"),
-        runs=tables.conform([], "runs"),
-        windows=tables.conform([], "windows"),
         findings=tables.conform(findings, "findings"),
         instruments={log.settings["source"]: {"tool": "nvidia-smi", "file": log.shown}},
     )

@@ -16,7 +16,7 @@ import pandas as pd
 from wattproof.errors import WattproofError
 from wattproof.ingest.base import Log
 from wattproof.ingest.cells import numbers
-from wattproof.ingest.series import finding
+from wattproof.ingest.series import finding, left_out
 from wattproof.sources.smi_xml import parse_report
 
 
@@ -143,17 +143,13 @@ def from_csv(log: Log, content: str) -> tuple[pd.DataFrame, dict[str, str], list
         kept = [line for line in kept[1:] if line.strip() != lines[start].strip()]
     whole = [line for line in kept if line.count(delimiter) == width - 1]
     if len(whole) < len(kept):
-        findings.append(
-            finding(
-                log,
-                "broken_lines",
-                f"{len(kept) - len(whole)} of {len(kept)} lines do not have the {width} cells of "
-                "the first one and were left out.",
-                "Look at them; a log that was cut off loses its last line.",
-                severity="warning",
-                affected=len(kept) - len(whole),
-                of=len(kept),
-            )
+        cut = len(kept) - len(whole)
+        findings += left_out(
+            log,
+            cut,
+            len(kept),
+            f"{cut} of {len(kept)} lines do not have the {width} cells of the first one and were "
+            "left out.",
         )
     if not whole:
         raise WattproofError(
@@ -195,19 +191,13 @@ def from_csv(log: Log, content: str) -> tuple[pd.DataFrame, dict[str, str], list
 
 def lost(log: Log, count: int, total: int, what: str) -> list[dict[str, Any]]:
     """The finding about parts of the log that were left out; none if none were."""
-    if not count:
-        return []
-    return [
-        finding(
-            log,
-            "broken_lines",
-            f"{count} of {total} {what}.",
-            "Look at them; a log that was cut off loses its end.",
-            severity="warning",
-            affected=count,
-            of=total,
-        )
-    ]
+    return left_out(
+        log,
+        count,
+        total,
+        f"{count} of {total} {what}.",
+        "Look at them; a log that was cut off loses its end.",
+    )
 
 
 def from_dmon(

@@ -153,19 +153,13 @@ def _intervals(log: Log, content: str, findings: list[dict[str, Any]]) -> pd.Dat
             f"{log.path}: its energies are not in Joules but raw counts, whose step the log does "
             "not tell; record with a kernel and a perf that scale them."
         )
-    if broken:
-        findings.append(
-            finding(
-                log,
-                "broken_lines",
-                f"{broken} of {broken + len(found)} lines with an energy could not be read and "
-                "were left out.",
-                "Look at them; a log that was cut off loses its last line.",
-                severity="warning",
-                affected=broken,
-                of=broken + len(found),
-            )
-        )
+    total = broken + len(found)
+    findings += made.left_out(
+        log,
+        broken,
+        total,
+        f"{broken} of {total} lines with an energy could not be read and were left out.",
+    )
     return pd.DataFrame(found)
 
 
@@ -255,9 +249,6 @@ def read(log: Log) -> Ingested:
     return Ingested(
         samples=made.samples(log, found),
         channels=made.channels(log, found),
-        marks=tables.conform([], "marks"),
-        runs=tables.conform([], "runs"),
-        windows=tables.conform([], "windows"),
         findings=tables.conform(findings, "findings"),
         instruments={SOURCE: {"tool": "perf stat", "file": log.shown}},
     )
@@ -291,10 +282,7 @@ def _start_ns(log: Log, content: str, findings: list[dict[str, Any]]) -> int:
             "Give 'start' if it is known better.",
         )
     )
-    for flag, sentence in stamps.inferred.items():
-        findings.append(
-            finding(log, flag, f"{log.shown}: {sentence}.", "Say time_zone in the manifest.")
-        )
+    findings += made.inferred(log, stamps, "Say time_zone in the manifest.")
     return int(stamps.t_ns[0])
 
 

@@ -19,7 +19,7 @@ from wattproof.errors import WattproofError
 from wattproof.ingest import powersensor_dump, spans, text, timing
 from wattproof.ingest import series as made
 from wattproof.ingest.base import Ingested, Log
-from wattproof.ingest.series import Series, finding
+from wattproof.ingest.series import Series
 from wattproof.ingest.spans import Span
 from wattproof.units import s_to_ns
 
@@ -78,18 +78,10 @@ def read(log: Log) -> Ingested:
     keep = stamps.known
     t_ns = stamps.t_ns[keep]
     findings: list[dict[str, Any]] = []
-    if broken:
-        findings.append(
-            finding(
-                log,
-                "broken_lines",
-                f"{broken} of {len(lines) - 1} lines could not be read and were left out.",
-                "Look at them; a log that was cut off loses its last line.",
-                severity="warning",
-                affected=broken,
-                of=len(lines) - 1,
-            )
-        )
+    total = len(lines) - 1
+    findings += made.left_out(
+        log, broken, total, f"{broken} of {total} lines could not be read and were left out."
+    )
     source, gpu = log.settings["source"], log.settings["gpu"]
     found = []
     for name in names[1:]:

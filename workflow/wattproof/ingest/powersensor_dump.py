@@ -127,19 +127,13 @@ def read(log: Log, lines: list[str]) -> Ingested:
         raise WattproofError(f"{log.path} holds no line of readings; restore the file.")
     values = np.array(dump.rows, dtype=np.float64)
     findings: list[dict[str, Any]] = []
-    if dump.broken:
-        total = dump.broken + len(dump.rows)
-        findings.append(
-            finding(
-                log,
-                "broken_lines",
-                f"{dump.broken} of {total} lines could not be read and were left out.",
-                "Look at them; a log that was cut off loses its last line.",
-                severity="warning",
-                affected=dump.broken,
-                of=total,
-            )
-        )
+    total = dump.broken + len(dump.rows)
+    findings += made.left_out(
+        log,
+        dump.broken,
+        total,
+        f"{dump.broken} of {total} lines could not be read and were left out.",
+    )
     start_ns = 0
     if log.settings["start"] is None:
         findings.append(

@@ -213,21 +213,14 @@ def broken_lines(log: Log, spl: Spl, known: NDArray[np.bool_]) -> list[dict[str,
         known: Which of its stamps could be read, shape (n,).
     """
     total = len(spl.stamps) + len(spl.broken)
-    found = []
     lost = len(spl.broken) + int((~known).sum())
-    if lost:
-        found.append(
-            finding(
-                log,
-                "broken_lines",
-                f"{lost} of {total} lines have no stamp that can be read, so their readings cannot "
-                "be placed and were left out.",
-                "Look at them; a log that was cut off loses its last line.",
-                severity="warning",
-                affected=lost,
-                of=total,
-            )
-        )
+    found = made.left_out(
+        log,
+        lost,
+        total,
+        f"{lost} of {total} lines have no stamp that can be read, so their readings cannot be "
+        "placed and were left out.",
+    )
     if spl.cut:
         found.append(
             finding(
@@ -287,10 +280,7 @@ def read(log: Log) -> Ingested:
                 f"{log.path} has no line with the mark '{settings['mark']}'; it has {known}."
             )
     findings = broken_lines(log, spl, stamps.known)
-    for flag, sentence in stamps.inferred.items():
-        findings.append(
-            finding(log, flag, f"{log.shown}: {sentence}.", "Say time_zone in the manifest.")
-        )
+    findings += made.inferred(log, stamps, "Say time_zone in the manifest.")
     period_s = settings["period_s"]
     found = power_series(
         log,

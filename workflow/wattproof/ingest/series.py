@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from wattproof import tables
 from wattproof.ingest.base import Log
+from wattproof.ingest.timing import Stamps
 from wattproof.units import NS_PER_S
 
 F64Array = NDArray[np.float64]
@@ -162,16 +163,87 @@ def finding(
         principle: reliable, range, holistic or empty.
         more: Other columns.
     """
+    return finding_of(
+        log.recording,
+        flag,
+        evidence,
+        remedy,
+        severity=severity,
+        principle=principle,
+        file=log.shown,
+        **more,
+    )
+
+
+def finding_of(
+    recording: str,
+    flag: str,
+    evidence: str,
+    remedy: str,
+    *,
+    severity: str = "note",
+    principle: str = "reliable",
+    **more: Any,
+) -> dict[str, Any]:
+    """A row of table ``findings`` about a whole recording; arguments as of `finding`."""
     return {
-        "recording": log.recording,
+        "recording": recording,
         "flag": flag,
         "severity": severity,
         "principle": principle,
         "source": "",
         "channel": "",
-        "file": log.shown,
+        "file": "",
         "unit": "",
         "evidence": evidence,
         "remedy": remedy,
         **more,
     }
+
+
+def inferred(log: Log, stamps: Stamps, remedy: str) -> list[dict[str, Any]]:
+    """Findings about what had to be inferred of a log's stamps.
+
+    Args:
+        log: The log.
+        stamps: Its stamps.
+        remedy: What the reader's settings can say of them.
+    """
+    found = []
+    for flag, sentence in stamps.inferred.items():
+        changed = flag == "summer_time"
+        found.append(
+            finding(
+                log,
+                flag,
+                f"{log.shown}: {sentence}.",
+                "Log in UTC, or give windows outside the hour of the change."
+                if changed
+                else remedy,
+                severity="warning" if changed else "note",
+            )
+        )
+    return found
+
+
+def left_out(
+    log: Log,
+    count: int,
+    total: int,
+    evidence: str,
+    remedy: str = "Look at them; a log that was cut off loses its last line.",
+    flag: str = "broken_lines",
+) -> list[dict[str, Any]]:
+    """The finding about parts of a log that were left out; none if none were.
+
+    Args:
+        log: The log.
+        count: How many were left out.
+        total: Of how many.
+        evidence: One sentence with the numbers.
+        remedy: One sentence: what to do about it.
+        flag: Name of the finding.
+    """
+    if not count:
+        return []
+    return [finding(log, flag, evidence, remedy, severity="warning", affected=count, of=total)]
