@@ -12,28 +12,19 @@ import re
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from wattproof.errors import WattproofError
+from wattproof.ingest.zones import UNKNOWN, summer_time, to_epoch
 from wattproof.units import NS_PER_S
 
 Int64Array = NDArray[np.int64]
 
-UNKNOWN = np.iinfo(np.int64).min
-"""Stands for a stamp that cannot be read, until its row is dropped."""
-
 EPOCHS = {"epoch_s": NS_PER_S, "epoch_ms": 10**6, "epoch_us": 10**3, "epoch_ns": 1}
 """Nanoseconds in a unit of the numeric stamps."""
-
-STEP_BACK_NS = 60 * NS_PER_S
-"""Local stamps that step back by more than this show the end of summer time, no late line."""
-
-HOUR_BACK_NS = (50 * 60 * NS_PER_S, 61 * 60 * NS_PER_S)
-"""A step back of local stamps by this much looks like the end of summer time."""
 
 LARGEST_NS = np.iinfo(np.int64).max
 
@@ -112,19 +103,6 @@ def _from_numbers(text: pd.Series, form: str | None, where: str) -> Stamps:
     return Stamps(t_ns, form, "", inferred)
 
 
-def _zone(name: str | None, where: str) -> ZoneInfo | str | None:
-    if name is None:
-        return None
-    if re.fullmatch(r"[+-]\d{2}:?\d{2}", name):
-        return name if ":" in name else f"{name[:3]}:{name[3:]}"
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise WattproofError(
-            f"{where}: there is no time zone '{name}'; give one like UTC, Europe/Berlin or +08:00."
-        ) from error
-
-
 def _day_order(parts: pd.DataFrame, where: str) -> tuple[str, dict[str, str]]:
     """Return ymd, mdy or dmy for dates in three numbers, and what was inferred."""
     a, b = (pd.to_numeric(parts[name]) for name in ("a", "b"))
@@ -189,7 +167,7 @@ def _from_dates(text: pd.Series, zone: str | None, day_first: bool | None, where
     own = found["zone"]
     t_ns = np.full(len(text), UNKNOWN, dtype=np.int64)
     rows = np.flatnonzero(read)
-    local, folded = _to_epoch(naive, own, zone, where)
+    local, folded = to_epoch(naive, own, zone, where)
     t_ns[rows] = local
     name = zone or ""
     if own.notna().all():
@@ -200,29 +178,8 @@ def _from_dates(text: pd.Series, zone: str | None, day_first: bool | None, where
             "stamps are local times of an unknown zone; they are read as UTC, and only a "
             "comparison with another source can find whole hours"
         )
-    inferred |= _summer_time(t_ns, folded, zone, bool(own.notna().all()))
+    inferred |= summer_time(t_ns, folded, zone, bool(own.notna().all()))
     return Stamps(t_ns, f"date ({order})", name, inferred, folded)
-
-
-def _summer_time(t_ns: Int64Array, folded: int, zone: str | None, stated: bool) -> dict[str, str]:
-    """What a change of summer time did to local stamps, as far as they show it."""
-    if folded:
-        return {
-            "summer_time": f"{folded} local stamps lie in an hour that a change of summer time "
-            f"repeats or leaves out ({zone}); those of a repeated hour count as its first passing "
-            "until the stamps step back, and those of an hour left out as if the clock had not "
-            "been moved"
-        }
-    if zone is not None or stated:
-        return {}
-    steps = np.diff(t_ns[t_ns != UNKNOWN])
-    back = int(((-steps >= HOUR_BACK_NS[0]) & (-steps <= HOUR_BACK_NS[1])).sum())
-    if not back:
-        return {}
-    return {
-        "summer_time": f"stamps step back by about an hour {back} times, as at the end of summer "
-        "time; they are read as UTC as they stand, so an hour lies twice over itself"
-    }
 
 
 def _plausible(stamps: Stamps) -> Stamps:
@@ -232,52 +189,6 @@ def _plausible(stamps: Stamps) -> Stamps:
     if not inside.any() or inside.all():
         return stamps
     return replace(stamps, t_ns=np.where(inside, stamps.t_ns, UNKNOWN).astype(np.int64))
-
-
-def _to_epoch(
-    naive: pd.Series, own: pd.Series, zone: str | None, where: str
-) -> tuple[Int64Array, int]:
-    """Nanoseconds since the epoch of local times, and how many summer time makes doubtful."""
-    result = np.full(len(naive), UNKNOWN, dtype=np.int64)
-    good = naive.notna().to_numpy(dtype=bool)
-    base = naive.astype("int64").to_numpy()
-    stated = own.notna().to_numpy(dtype=bool)
-    if stated.any():
-        offset = own.fillna("Z").str.replace(":", "", regex=False)
-        seconds = {
-            z: 0
-            if z in ("Z", "UTC", "GMT")
-            else (1 if z[0] == "+" else -1) * (int(z[1:3]) * 3600 + int(z[3:5]) * 60)
-            for z in offset.unique()
-        }
-        shift = offset.map(seconds).to_numpy(dtype=np.int64) * NS_PER_S
-        use = good & stated
-        result[use] = base[use] - shift[use]
-    rest = good & ~stated
-    chosen = _zone(zone, where)
-    if not rest.any():
-        return result, 0
-    if chosen is None:
-        result[rest] = base[rest]
-        return result, 0
-    if isinstance(chosen, str):
-        sign = 1 if chosen[0] == "+" else -1
-        seconds_east = sign * (int(chosen[1:3]) * 3600 + int(chosen[4:6]) * 60)
-        result[rest] = base[rest] - seconds_east * NS_PER_S
-        return result, 0
-    local = pd.DatetimeIndex(naive[rest])
-    certain = local.tz_localize(chosen, ambiguous="NaT", nonexistent="NaT")
-    doubtful: NDArray[np.bool_] = np.asarray(certain.isna(), dtype=bool)
-    if doubtful.any():
-        # The hour that comes twice: the first time until the stamps step back, then the second.
-        back = np.cumsum(np.diff(local.asi8, prepend=local.asi8[:1]) < -STEP_BACK_NS) == 0
-        try:
-            sure = local.tz_localize(chosen, ambiguous=back, nonexistent=pd.Timedelta(hours=1))
-        except ValueError:  # A zone that leaves out more than an hour.
-            sure = local.tz_localize(chosen, ambiguous=back, nonexistent="shift_forward")
-        certain = certain.where(~doubtful, sure)
-    result[rest] = certain.asi8
-    return result, int(doubtful.sum())
 
 
 def parse(
@@ -332,11 +243,11 @@ def _parsed(
             t_ns = np.where(t.isna(), UNKNOWN, t.astype("int64"))
             return Stamps(t_ns, time_format, "in each stamp")
         nothing = pd.Series([None] * len(naive), index=naive.index, dtype=object)
-        t_ns, folded = _to_epoch(_in_ns(naive), nothing, time_zone, where)
+        t_ns, folded = to_epoch(_in_ns(naive), nothing, time_zone, where)
         inferred = {}
         if time_zone is None:
             inferred["inferred_time_zone"] = "stamps state no time zone and are read as UTC"
-        inferred |= _summer_time(t_ns, folded, time_zone, False)
+        inferred |= summer_time(t_ns, folded, time_zone, False)
         return Stamps(t_ns, time_format, time_zone or "UTC", inferred, folded)
     first = text.dropna().head(20).astype("str").str.strip()
     if len(first) and first.map(lambda s: bool(_NUMBER.fullmatch(s))).mean() > 0.5:
