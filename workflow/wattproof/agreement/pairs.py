@@ -11,7 +11,7 @@ import pandas as pd
 from wattproof import tables
 from wattproof.agreement.compare import compare, seeded
 from wattproof.quality import channels_of
-from wattproof.quality.pairs import grid
+from wattproof.quality.grid import grid
 
 FLAGGED = frozenset({"clock_not_proven"})
 

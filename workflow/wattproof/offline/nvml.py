@@ -128,14 +128,21 @@ def _due(every: Every, asked: list[int]) -> Any:
 # --------------------------------------------------------------------------- counter and ring
 
 
-def _counter(scene: Scene, settings: Mapping[str, Any]) -> Lane:
-    source, description = _open(scene, settings, "counter")
+def _slow_lane(
+    scene: Scene, settings: Mapping[str, Any], name: str, call_ns: int
+) -> tuple[Lane, Any, Any]:
+    """An empty lane of a sub-source that asks board after board; its deadlines and starts."""
+    source, description = _open(scene, settings, name)
     begin = scene.start_ns + timing.OPENED_NS
-    cost = len(description.channels) * timing.COUNTER_NS
-    rng = scene.rng("nvml@counter")
-    scheduled, start = timing.deadlines(rng, begin, scene.end_ns, source.period_s, cost)
-    lane = Lane("nvml@counter", description, source.pacing, source.period_s)
-    for place, channel in enumerate(description.channels):
+    cost = len(description.channels) * call_ns
+    lane = Lane(f"nvml@{name}", description, source.pacing, source.period_s)
+    rng = scene.rng(lane.name)
+    return lane, *timing.deadlines(rng, begin, scene.end_ns, source.period_s, cost)
+
+
+def _counter(scene: Scene, settings: Mapping[str, Any]) -> Lane:
+    lane, scheduled, start = _slow_lane(scene, settings, "counter", timing.COUNTER_NS)
+    for place, channel in enumerate(lane.description.channels):
         begun = start + place * timing.COUNTER_NS
         joules = _sensor(scene, channel).counter_mj(scene.trace, begun) / 1e3
         end = begun + timing.COUNTER_NS
@@ -144,13 +151,8 @@ def _counter(scene: Scene, settings: Mapping[str, Any]) -> Lane:
 
 
 def _ring(scene: Scene, settings: Mapping[str, Any]) -> Lane:
-    source, description = _open(scene, settings, "ring")
-    begin = scene.start_ns + timing.OPENED_NS
-    cost = len(description.channels) * timing.RING_NS
-    rng = scene.rng("nvml@ring")
-    scheduled, start = timing.deadlines(rng, begin, scene.end_ns, source.period_s, cost)
-    lane = Lane("nvml@ring", description, source.pacing, source.period_s)
-    for place, channel in enumerate(description.channels):
+    lane, scheduled, start = _slow_lane(scene, settings, "ring", timing.RING_NS)
+    for place, channel in enumerate(lane.description.channels):
         begun = start + place * timing.RING_NS
         sensor = _sensor(scene, channel)
         newest = np.asarray(sensor.ring_stamps(begun), np.int64)

@@ -13,7 +13,7 @@ import pandas as pd
 from wattproof import tables
 from wattproof.clocks import COLUMNS, channel_time, far
 from wattproof.clocks.frames import int64, records
-from wattproof.quality import pairs, series
+from wattproof.quality import grid, pairs, series
 from wattproof.quality.finding import Finding, finding
 from wattproof.quality.series import Channel
 from wattproof.quality.windows import device_limits
@@ -254,8 +254,8 @@ class _Session:
     """What is kept of the channels of a session when their readings are gone."""
 
     channels: list[Channel] = field(default_factory=list)
-    bins: dict[float, dict[tuple[str, str], pairs.Bins]] = field(
-        default_factory=lambda: {pairs.BIN_S: {}, pairs.FINE_S: {}}
+    bins: dict[float, dict[tuple[str, str], grid.Bins]] = field(
+        default_factory=lambda: {grid.BIN_S: {}, grid.FINE_S: {}}
     )
     held: list[pairs.Hold] = field(default_factory=list)
 
@@ -264,7 +264,7 @@ class _Session:
         whole = channel.kind not in ("power", "energy")
         self.channels.append(channel if whole else channel.light())
         for step_s, found in self.bins.items():
-            mean = pairs.binned(channel, step_s)
+            mean = grid.binned(channel, step_s)
             if mean is not None:
                 found[channel.source, channel.name] = mean
         held = pairs.hold(channel)
@@ -273,7 +273,7 @@ class _Session:
 
     def findings(self, windows: pd.DataFrame) -> Iterator[Finding]:
         """Compare the channels."""
-        levels, fine = (pairs.joined(found, step_s) for step_s, found in self.bins.items())
+        levels, fine = (grid.joined(found, step_s) for step_s, found in self.bins.items())
         for check in (pairs.meter, pairs.swapped_devices, pairs.units):
             yield from check(self.channels, levels)
         yield from pairs.frozen(self.held, levels)

@@ -9,23 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wattproof.quality.finding import Finding, finding
-from wattproof.quality.series import GLITCH_TIMES, ORDINARY, Channel
+from wattproof.quality.grid import MIN_BINS, Grid, correlation, follows, spread
+from wattproof.quality.series import Channel
 from wattproof.units import NS_PER_S
 
 F64Array = NDArray[np.float64]
-
-BIN_S = 1.0
-MIN_BINS = 30
-"""Fewer common seconds show nothing about two channels."""
 
 ABSENT_R, PRESENT_R = 0.3, 0.8
 """Below the first correlation two channels do not follow each other, above the second they do."""
 
 LIVELY_SHARE, LIVELY_W = 0.1, 5.0
 """What is compared has to vary by so much of the other one's level, and by so many watts."""
-
-LAGS = 2
-"""Instruments may be late by so many bins."""
 
 FACTORS = {
     1000.0: "as between W and mW, or J and mJ",
@@ -39,106 +33,10 @@ FROZEN_S, FROZEN_PERIODS = 10.0, 50
 MOVING_SHARE = 0.3
 """While a sensor is frozen another one moves by this share of what it moves altogether."""
 
-FINE_S = 0.2
 TRAILING_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Lengths of trailing means that a series is compared with."""
 TRAILING_GAIN = 0.02
 TRAILING_R = 0.97
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Means of channels over bins of time; NaN where a bin holds no reading.
-
-    Attributes:
-        start_ns: Begin of the first bin.
-        step_s: Length of a bin.
-        level: Watts by (source, channel), each of shape (n,).
-    """
-
-    start_ns: int
-    step_s: float
-    level: dict[tuple[str, str], F64Array]
-
-
-def grid(channels: list[Channel], step_s: float) -> Grid:
-    """Average power channels, and rates of counters, over bins."""
-    return joined({(c.source, c.name): b for c in channels if (b := binned(c, step_s))}, step_s)
-
-
-Bins = tuple[int, F64Array]
-"""Number of the first bin (since 0 of the recording's clock), and the mean of each."""
-
-
-def binned(channel: Channel, step_s: float) -> Bins | None:
-    """Average a power channel, or the rate of a counter, over bins; None of other kinds."""
-    if channel.kind not in ("power", "energy") or len(channel.t_ns) < 2:
-        return None
-    step_ns = round(step_s * NS_PER_S)
-    first = int(channel.t_ns[0]) // step_ns
-    count = int(channel.t_ns[-1]) // step_ns - first + 1
-    t, value = channel.t_ns, channel.value
-    good = np.isfinite(value)
-    if not good.all():
-        t, value = t[good], value[good]
-    if channel.kind == "energy":
-        dt, dv = np.diff(t), np.diff(value)
-        keep = (dv >= 0) & (dt > 0)
-        t, value = (t[:-1] + dt // 2)[keep], dv[keep] / (dt[keep] / NS_PER_S)
-    if len(value):
-        # One glitch must not decide how two channels go together.
-        size = np.abs(value)
-        ordinary = size <= GLITCH_TIMES * np.quantile(size, ORDINARY)
-        if not ordinary.all():
-            t, value = t[ordinary], value[ordinary]
-    where = t // step_ns - first
-    n = np.bincount(where, minlength=count)
-    total = np.bincount(where, weights=value, minlength=count)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return first, np.where(n > 0, total / n, np.nan)
-
-
-def joined(parts: dict[tuple[str, str], Bins], step_s: float) -> Grid:
-    """Bring the bins of channels to one grid."""
-    if not parts:
-        return Grid(0, step_s, {})
-    begin = min(first for first, _ in parts.values())
-    count = max(first + len(mean) for first, mean in parts.values()) - begin
-    level = {}
-    for key, (first, mean) in parts.items():
-        level[key] = np.full(count, np.nan)
-        level[key][first - begin : first - begin + len(mean)] = mean
-    return Grid(begin * round(step_s * NS_PER_S), step_s, level)
-
-
-def _spread(values: F64Array) -> float:
-    low, high = np.nanquantile(values, (0.05, 0.95))
-    return float(high - low)
-
-
-def _r(a: F64Array, b: F64Array) -> tuple[float, int]:
-    both = np.isfinite(a) & np.isfinite(b)
-    n = int(both.sum())
-    if n < MIN_BINS or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
-        return float("nan"), n
-    return float(np.corrcoef(a[both], b[both])[0, 1]), n
-
-
-def follows(a: F64Array, b: F64Array) -> tuple[float, int]:
-    """Correlation of the changes of two levels, at the best lag of up to two bins, and its n.
-
-    Levels that both go from idle to load once correlate whatever they are of; their changes do not.
-    """
-    da, db = np.diff(a), np.diff(b)
-    best, most = float("nan"), 0
-    for lag in range(-LAGS, LAGS + 1):
-        one = da[max(lag, 0) : len(da) + min(lag, 0)]
-        two = db[max(-lag, 0) : len(db) + min(-lag, 0)]
-        r, n = _r(one, two)
-        if np.isnan(best) or r > best:
-            best = r
-        most = max(most, n)
-    return best, most
 
 
 def _is_meter(channel: Channel) -> bool:
@@ -190,14 +88,14 @@ def meter(channels: list[Channel], levels: Grid) -> Iterator[Finding]:
         if both.sum() < MIN_BINS:
             continue
         lively = max(LIVELY_W, LIVELY_SHARE * float(np.median(np.abs(own[both]))))
-        if _spread(inside[both]) < lively:
+        if spread(inside[both]) < lively:
             continue
         r, n = follows(own, inside)
         if np.isnan(r) or r < ABSENT_R:
             how = "constant" if np.isnan(r) else f"correlated with that by r = {r:.2f}"
             yield channel.found(
                 "meter_elsewhere",
-                f"Over {n} s the node's own sensors vary by {_spread(inside[both]):.0f} W, and the "
+                f"Over {n} s the node's own sensors vary by {spread(inside[both]):.0f} W, and the "
                 f"meter is {how}.",
                 value=None if np.isnan(r) else r,
                 unit="1",
@@ -354,8 +252,8 @@ def frozen(held: list[Hold], levels: Grid) -> Iterator[Finding]:
             if source == channel.source or not related or b - a < 5:
                 continue
             outside = np.concatenate((own[:a], own[b:])), np.concatenate((other[:a], other[b:]))
-            r, _ = _r(*outside)
-            here, whole = _spread(other[a:b]), _spread(other)
+            r, _ = correlation(*outside)
+            here, whole = spread(other[a:b]), spread(other)
             if r > PRESENT_R and here > max(MOVING_SHARE * whole, LIVELY_W):
                 yield channel.found(
                     "frozen_sensor",
@@ -397,11 +295,11 @@ def trailing_means(channels: list[Channel], fine: Grid) -> Iterator[Finding]:
             other = inside_w(channels, fine)
         if other is None or best is channel:
             continue
-        plain, n = _r(own, _trailing(other, max(round(declared / fine.step_s), 1)))
+        plain, n = correlation(own, _trailing(other, max(round(declared / fine.step_s), 1)))
         if np.isnan(plain) or n < 5 * MIN_BINS:
             continue
         scores = {
-            s: _r(own, _trailing(other, round(s / fine.step_s)))[0]
+            s: correlation(own, _trailing(other, round(s / fine.step_s)))[0]
             for s in TRAILING_S
             if s >= 3 * declared
         }

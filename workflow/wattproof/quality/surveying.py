@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from wattproof import tables
-from wattproof.quality import pairs, rows
+from wattproof.quality import grid, pairs, rows
 from wattproof.quality.finding import Finding, finding
 from wattproof.quality.flags import FLAGS, SEVERITIES
 from wattproof.quality.series import Channel
@@ -84,7 +84,7 @@ def _swapped(
     grids = {}
     for name in doubtful:
         listed = levels(str(name))
-        grids[name] = listed, pairs.grid(listed, pairs.BIN_S)
+        grids[name] = listed, grid.grid(listed, grid.BIN_S)
     for i, one in enumerate(doubtful):
         for two in doubtful[i + 1 :]:
             crossed = [_crossed(grids[a], grids[b]) for a, b in ((one, two), (two, one))]
@@ -98,7 +98,7 @@ def _swapped(
 
 
 def _crossed(
-    metered: tuple[list[Channel], pairs.Grid], node: tuple[list[Channel], pairs.Grid]
+    metered: tuple[list[Channel], grid.Grid], node: tuple[list[Channel], grid.Grid]
 ) -> float:
     """Correlation of one recording's meter with the other's own sensors, by the wall clock."""
     own = [c for c in metered[0] if c.name.startswith("node.") and c.kind == "power"]
@@ -108,12 +108,12 @@ def _crossed(
     level = metered[1].level.get((own[0].source, own[0].name))
     if level is None:
         return -1.0
-    shift = round((metered[1].start_ns - node[1].start_ns) / NS_PER_S / pairs.BIN_S)
+    shift = round((metered[1].start_ns - node[1].start_ns) / NS_PER_S / grid.BIN_S)
     a, b = max(shift, 0), max(-shift, 0)
     n = min(len(inside) - a, len(level) - b)
-    if n < pairs.MIN_BINS:
+    if n < grid.MIN_BINS:
         return -1.0
-    r, _ = pairs.follows(inside[a : a + n], level[b : b + n])
+    r, _ = grid.follows(inside[a : a + n], level[b : b + n])
     return r if np.isfinite(r) else -1.0
 
 
