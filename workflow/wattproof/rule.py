@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
+
 import wattproof
 from wattproof import tables
 from wattproof.errors import WattproofError
@@ -20,6 +22,9 @@ def logged(snakemake: Any) -> Iterator[logging.Logger]:
     A `WattproofError` ends the script with its one sentence on the terminal and in the log; any
     other exception is a defect of ours and keeps its traceback, in the log too.
     """
+    # A job reads one channel after the other. Arrow's own pool keeps what each left in its threads:
+    # integrating 10^8 samples peaked at anything from 1.5 to 2.1 GiB, with malloc at 1.3 to 1.4.
+    pa.set_memory_pool(pa.system_memory_pool())
     logger = logging.getLogger(f"wattproof.rule.{snakemake.rule}")
     logger.setLevel(logging.INFO)
     handler = logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8")
