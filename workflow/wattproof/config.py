@@ -136,7 +136,10 @@ def read_yaml(path: str | Path) -> Config:
     except yaml.YAMLError as error:
         raise WattproofError(f"{path} is not valid YAML: {error}".replace("\n", " ")) from error
     if not isinstance(document, dict):
-        raise WattproofError(f"{path} must hold keys and values, e.g. 'campaign: demo'.")
+        raise WattproofError(
+            f"{path} must hold keys and values (lines 'key: value'), but holds "
+            f"{'nothing' if document is None else type(document).__name__}."
+        )
     return document
 
 
