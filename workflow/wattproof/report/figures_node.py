@@ -9,7 +9,6 @@ from wattproof.report.inputs import ReportInputs
 from wattproof.report.select import (
     PARTS,
     estimator_labels,
-    finite,
     floats,
     is_code_carbon,
     node_parts,
@@ -24,6 +23,9 @@ from wattproof.report.style import (
     new,
     series_colours,
 )
+
+SETTINGS = {"single": COLOURS["balance"], "packed": COLOURS["rapl"], "ddp": COLOURS["host"]}
+"""Colours of the settings of runs."""
 
 
 def best_estimator(inputs: ReportInputs) -> str | None:
@@ -95,11 +97,10 @@ def estimator_errors(inputs: ReportInputs) -> Drawing:
         (inputs.estimates["level"] == "run") & (inputs.estimates["setting"] != "calibration")
     ]
     labels = estimator_labels(inputs)
-    data = {
-        label: finite(runs.loc[runs["estimator"] == name, "relative_error"]) * 100
-        for name, label in labels.items()
-    }
-    data = {label: values for label, values in data.items() if len(values)}
+    known = runs[np.isfinite(floats(runs["relative_error"]))]
+    found = {label: known[known["estimator"] == name] for name, label in labels.items()}
+    found = {label: rows for label, rows in found.items() if len(rows)}
+    data = {label: floats(rows["relative_error"]) * 100 for label, rows in found.items()}
     if not data:
         return absent("No run has both an estimate and a meter's energy.")
     figure, axes = new(1, 1, 1.3 + 0.42 * len(data))
@@ -115,9 +116,11 @@ def estimator_errors(inputs: ReportInputs) -> Drawing:
         capprops={"color": COLOURS["nvml"]},
         medianprops={"color": COLOURS["smi"], "lw": 1.8},
     )
-    for i, values in enumerate(data.values(), start=1):
+    for i, (label, values) in enumerate(data.items(), start=1):
         spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
-        cloud(panel, values, i + spread, COLOURS["balance"])
+        setting = found[label]["setting"].to_numpy()
+        for name, colour in SETTINGS.items():
+            cloud(panel, values[setting == name], i + spread[setting == name], colour)
     panel.set_yticks(
         range(1, len(data) + 1), [f"{label} (n = {len(v)})" for label, v in data.items()]
     )
@@ -126,6 +129,10 @@ def estimator_errors(inputs: ReportInputs) -> Drawing:
     panel.grid(axis="y", visible=False)
     # Two lines: long names of estimators leave little width under the axis.
     panel.set_xlabel("(meter − estimate) / meter, energy of a run (%)\nright of 0: underestimate")
+    settings = [name for name in SETTINGS if name in set(known["setting"])]
+    if len(settings) > 1:
+        dots = [cloud(panel, floats([]), floats([]), SETTINGS[name]) for name in settings]
+        panel.legend(dots, settings, title="points: setting")
     return Drawing(
         figure,
         "Relative energy error of each estimator over the runs (held out, where it is fitted). "
