@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import nn
 
 from wattproof.training.activity import Activity
-from wattproof.training.augment import Augmentation, augment
-from wattproof.training.datasets import Data, Part
+from wattproof.training.augment import Augmentation
+from wattproof.training.datasets import Data
+from wattproof.training.feed import Batch, Feed, FeedSettings
 from wattproof.training.marks import MarkWriter
-from wattproof.training.regnet import IMAGE_CHANNELS, build
+from wattproof.training.regnet import build
 from wattproof.training.schedule import learning_rate
 from wattproof.training.setup import make_optimizer, prepare
 from wattproof.training.spec import Outcome, TrainSpec
@@ -129,12 +130,16 @@ class _Run:
         self._seed = seed
         self._device = device
         self._data = data
-        self._augmentation = Augmentation(
-            pad=spec.network.resolution // CROP_PAD_SHARE,
-            flip=data.flip,
-            cutout=self._recipe.cutout,
+        self._feeding = FeedSettings(
+            batch_size=self._recipe.batch_size,
+            eval_batch_size=EVAL_BATCH_SIZE,
+            augmentation=Augmentation(
+                pad=spec.network.resolution // CROP_PAD_SHARE,
+                flip=data.flip,
+                cutout=self._recipe.cutout,
+            ),
+            seed=seed,
         )
-        self._generator = torch.Generator().manual_seed(seed)
         self._criterion = nn.CrossEntropyLoss(label_smoothing=LABEL_SMOOTHING)
         self._begin_ns: int | None = None
         self._epochs = 0
@@ -143,34 +148,19 @@ class _Run:
 
     def warm_up(self) -> None:
         """Put everything in place, and do each kind of step once on a copy."""
-        self._parts = {
-            name: (torch.from_numpy(part.images), torch.from_numpy(part.labels))
-            for name, part in self._named_parts()
-        }
-        self._parts = {
-            name: (images.to(self._device), labels.to(self._device))
-            for name, (images, labels) in self._parts.items()
-        }
+        self._feed = Feed(self._data, self._feeding, self._device)
         self._model = build(self._spec.network, self._seed).to(self._device)
         self._optimizer = make_optimizer(self._model, self._recipe)
         model = copy.deepcopy(self._model)
         optimizer = make_optimizer(model, self._recipe)
-        images, labels = self._parts["train"]
         self._activity.phase("train")
-        few = slice(0, self._recipe.batch_size)
-        # A generator of its own: warm-up must not change what the run draws.
-        warm = augment(images[few], self._augmentation, Generator().manual_seed(0))
-        self._step(model, optimizer, warm, labels[few])
+        self._step(model, optimizer, self._feed.warm_up())
         self._activity.phase("eval")
         model.eval()
         with torch.inference_mode():
-            model(_colour(self._parts["validation"][0][:EVAL_BATCH_SIZE]))
+            model(next(self._feed.evaluate("validation")).images)
         self._synchronise()
         self._activity.idle()
-
-    def _named_parts(self) -> tuple[tuple[str, Part], ...]:
-        data = self._data
-        return ("train", data.train), ("validation", data.validation), ("test", data.test)
 
     def begin(self) -> None:
         """Open the run's window."""
@@ -227,56 +217,51 @@ class _Run:
         )
 
     def _train_epoch(self, epoch: int) -> Mean:
-        images, labels = self._parts["train"]
         self._model.train()
-        loss_sum, right, count = 0.0, 0, len(labels)
-        order = torch.randperm(count, generator=self._generator).to(self._device)
-        for chosen in order.split(self._recipe.batch_size):
+        loss_sum, right, count = 0.0, 0, 0
+        batches = self._feed.epoch(epoch)
+        for _ in range(self._feed.steps):
             self._check_time()
             publish = self._activity.step_due()
             if publish:
                 self._activity.phase("input")
-            batch = augment(images[chosen], self._augmentation, self._generator)
+            batch = next(batches)
             if publish:
                 self._activity.phase("train")
-            loss, hits = self._step(self._model, self._optimizer, batch, labels[chosen])
+            loss, hits = self._step(self._model, self._optimizer, batch)
             if not math.isfinite(loss):
                 raise RunFailedError(f"the training loss became {loss} in epoch {epoch}")
-            loss_sum += loss * len(chosen)
+            loss_sum += loss * batch.total
             right += hits
+            count += batch.total
         self._synchronise()
         return Mean(loss_sum / count, right / count)
 
     def _step(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        images: Tensor,
-        labels: Tensor,
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch
     ) -> tuple[float, int]:
         optimizer.zero_grad(set_to_none=True)
-        scores = model(_colour(images))
-        loss = self._criterion(scores, labels)
+        scores = model(batch.images)
+        loss = self._criterion(scores, batch.labels)
         loss.backward()
         optimizer.step()
-        hits = (scores.detach().argmax(1) == labels).sum()
+        hits = (scores.detach().argmax(1) == batch.labels).sum()
         return float(loss.item()), int(hits.item())
 
     def _evaluate(self, part: str) -> Mean:
-        images, labels = self._parts[part]
         self._activity.phase("eval")
         self._model.eval()
-        loss_sum, right = 0.0, 0
+        loss_sum, right, count = 0.0, 0, 0
         with torch.inference_mode():
-            for x, y in zip(
-                images.split(EVAL_BATCH_SIZE), labels.split(EVAL_BATCH_SIZE), strict=True
-            ):
+            for batch in self._feed.evaluate(part):
                 self._check_time()
-                scores = self._model(_colour(x))
+                scores = self._model(batch.images)
                 # Without label smoothing: the smoothed loss is for learning, not for comparing.
-                loss_sum += float(nn.functional.cross_entropy(scores, y, reduction="sum").item())
-                right += int((scores.argmax(1) == y).sum().item())
-        return Mean(loss_sum / len(labels), right / len(labels))
+                loss = nn.functional.cross_entropy(scores, batch.labels, reduction="sum")
+                loss_sum += float(loss.item())
+                right += int((scores.argmax(1) == batch.labels).sum().item())
+                count += batch.total
+        return Mean(loss_sum / count, right / count)
 
     def _check_time(self) -> None:
         limit_s = self._spec.time_limit_s
@@ -298,8 +283,3 @@ class _Run:
         return self._marks.mark(
             kind, run_id=self._run_id, name=name, epoch=epoch, slot=self._slot, **metrics
         )
-
-
-def _colour(images: Tensor) -> Tensor:
-    """Repeat the grey channel."""
-    return images.expand(-1, IMAGE_CHANNELS, -1, -1).contiguous()
