@@ -51,8 +51,8 @@ def part(count, seed):
 DATA = Data(part(96, 1), part(30, 2), part(33, 3), classes=3, flip=False)
 
 
-def go(path, *, recipe=RECIPE, data=DATA, seed=0, limit_s=100.0, activity=None, on_epoch=None):
-    spec = TrainSpec(NETWORK, recipe, "made up", None, 96, limit_s)
+def go(path, *, recipe=RECIPE, data=DATA, seed=0, limit_s=100.0, shorten=1, activity=None, on_epoch=None):
+    spec = TrainSpec(NETWORK, recipe, "made up", None, 96, limit_s, shorten)
     outcome = loop.train(
         spec,
         data,
@@ -303,3 +303,12 @@ def test_no_cuda_is_said_clearly():
         with pytest.raises(setup.WattproofError, match="no CUDA device"):
             setup.pick_device("cuda")
     assert setup.pick_device("cpu").type == "cpu"
+
+
+def test_a_shortened_training_takes_few_epochs_of_the_whole_schedule(tmp_path):
+    recipe = Recipe(0.01, "sgd", "lin", cutout=0, batch_size=48, epochs=50)
+    outcome, marks = go(tmp_path / "m", recipe=recipe, shorten=25)
+    assert outcome.epochs == 2
+    # Epochs 0 and 49 of 50: 0.999999·(1 − 49/50) + 0.000001 of the base.
+    assert [row[-1] for row in curve(marks)] == pytest.approx([0.01, 0.01 * 0.02000098])
+    assert [m["epoch"] for m in marks if m["kind"] == "epoch_end"] == [0, 1]

@@ -11,7 +11,7 @@ import pytest
 from wattproof import tables
 from wattproof.errors import WattproofError
 from wattproof.training.marks import MarkWriter, read_marks
-from wattproof.training.schedule import learning_rate
+from wattproof.training.schedule import kept_epochs, learning_rate
 
 
 def test_marks_are_stamped_and_read_back_in_order(tmp_path):
@@ -113,3 +113,18 @@ def test_schedules(policy, epoch, expected):
 def test_unknown_policy():
     with pytest.raises(WattproofError, match="Did you mean 'cos'"):
         learning_rate("cosh", 0.1, 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "shorten", "kept"),
+    [
+        (50, 25, (0, 49)),
+        (100, 25, (0, 33, 66, 99)),
+        (200, 25, (0, 28, 57, 85, 114, 142, 171, 199)),
+        (4, 1, (0, 1, 2, 3)),
+        (7, 7, (0,)),
+        (3, 100, (0,)),
+    ],
+)
+def test_shortened_trainings_span_the_whole_schedule(epochs, shorten, kept):
+    assert kept_epochs(epochs, shorten) == kept

@@ -54,11 +54,6 @@ def check(config: Config, file: str) -> Config:
         except WattproofError as error:
             raise WattproofError(f"{file}: key 'analysis.calibration': {error}") from error
     training = config["training"]
-    if training["shorten"] != 1 and not is_offline(config):
-        raise WattproofError(
-            f"{file}: key 'training.shorten' is {training['shorten']}, but real trainings are not "
-            "shortened; set it to 1, or choose fewer epochs in the space."
-        )
     try:
         if is_offline(config):
             learning.task(training["dataset"])  # nothing is read of it

@@ -21,6 +21,7 @@ from wattproof.offline import learning
 from wattproof.offline.base import RunTimeline
 from wattproof.offline.programme import load_events, mark, result
 from wattproof.plan import PlanRow
+from wattproof.training.schedule import kept_epochs
 from wattproof.units import ns_to_s, s_to_ns
 from wattproof.virtual.activity import DTYPE, KINDS
 from wattproof.virtual.load import Load, training_load
@@ -130,10 +131,8 @@ def run_events(
     }
     curve = learning.curve(costs, config, of, rng)
     speed = 1.0 + RUN_JITTER * float(rng.standard_normal())
-    # Fewer epochs than the schedule has, spread over all of it.
-    whole = int(config["epochs"])
-    epochs = max(1, round(whole / int(training.get("shorten", 1))))
-    kept = np.rint(np.linspace(0, whole - 1, epochs)).astype(int)
+    kept = kept_epochs(int(config["epochs"]), int(training.get("shorten", 1)))
+    epochs = len(kept)
     jitter = speed * (1.0 + EPOCH_JITTER * rng.standard_normal((epochs, 2)))
 
     log = _Log(gpus)

@@ -17,6 +17,7 @@ from wattproof.training import datasets, loads
 from wattproof.training.activity import Activity, open_writer, virtual_loads
 from wattproof.training.lifetime import end_with_parent, exit_on_sigterm
 from wattproof.training.marks import MarkWriter
+from wattproof.training.schedule import kept_epochs
 from wattproof.training.spec import LoadSpec, Outcome, Spec, TrainSpec, read_spec, write_result
 from wattproof.training.work import Crew, usable_threads
 from wattproof.units import ns_to_s
@@ -51,7 +52,7 @@ def _train(spec: Spec, work: TrainSpec, marks: MarkWriter) -> Outcome:
                 "event": "epoch",
                 "run_id": spec.run_id,
                 "epoch": epoch,
-                "of": work.recipe.epochs,
+                "of": len(kept_epochs(work.recipe.epochs, work.shorten)),
                 "val_accuracy": val_accuracy,
             }
         )

@@ -17,7 +17,7 @@ from wattproof.training.datasets import Data
 from wattproof.training.feed import Batch, Feed, FeedSettings
 from wattproof.training.marks import MarkWriter
 from wattproof.training.regnet import build
-from wattproof.training.schedule import learning_rate
+from wattproof.training.schedule import kept_epochs, learning_rate
 from wattproof.training.setup import make_optimizer, prepare
 from wattproof.training.spec import Outcome, TrainSpec
 from wattproof.units import ns_to_s, s_to_ns
@@ -84,8 +84,8 @@ def train(
     try:
         run.warm_up()
         run.begin()
-        for epoch in range(spec.recipe.epochs):
-            accuracy = run.epoch(epoch)
+        for epoch, place in enumerate(kept_epochs(spec.recipe.epochs, spec.shorten)):
+            accuracy = run.epoch(epoch, place)
             if on_epoch is not None:
                 on_epoch(epoch, accuracy)
         run.test()
@@ -166,9 +166,14 @@ class _Run:
         """Open the run's window."""
         self._begin_ns = self._mark("run_begin")
 
-    def epoch(self, epoch: int) -> float:
-        """Train and validate one epoch; return the validation accuracy."""
-        rate = learning_rate(self._recipe.policy, self._recipe.lr, epoch, self._recipe.epochs)
+    def epoch(self, epoch: int, place: int) -> float:
+        """Train and validate one epoch; return the validation accuracy.
+
+        Args:
+            epoch: 0-based number of the epoch in this run.
+            place: 0-based epoch of the schedule: another one if the training is shortened.
+        """
+        rate = learning_rate(self._recipe.policy, self._recipe.lr, place, self._recipe.epochs)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._mark("epoch_begin", epoch=epoch)

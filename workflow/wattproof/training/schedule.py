@@ -37,3 +37,19 @@ def learning_rate(policy: str, base: float, epoch: int, epochs: int) -> float:
             "Correct the configuration."
         )
     return factor * base
+
+
+def kept_epochs(epochs: int, shorten: int) -> tuple[int, ...]:
+    """Epochs of a schedule that a shortened training does: fewer, spread over all of it.
+
+    Args:
+        epochs: All epochs E of the schedule.
+        shorten: How many times fewer are done; 1 = all.
+
+    Returns:
+        0-based epochs of the schedule in order, from 0 to E − 1 if there are two or more.
+    """
+    count = max(1, round(epochs / shorten))
+    if count == 1:
+        return (0,)
+    return tuple(round(i * (epochs - 1) / (count - 1)) for i in range(count))

@@ -32,7 +32,7 @@ class Recipe:
         policy: Learning-rate schedule, see `schedule.learning_rate`.
         cutout: Side of the hidden square in pixels; 0 = none.
         batch_size: Images of a step.
-        epochs: Epochs of the run.
+        epochs: Epochs of the schedule.
     """
 
     lr: float
@@ -54,6 +54,7 @@ class TrainSpec:
         data_dir: Folder of its files; None = where Debian puts them.
         train_images: Images of an epoch.
         time_limit_s: A longer run ends as failed.
+        shorten: So many times fewer epochs are done, see `schedule.kept_epochs`.
     """
 
     network: Network
@@ -62,6 +63,7 @@ class TrainSpec:
     data_dir: str | None
     train_images: int
     time_limit_s: float
+    shorten: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,7 @@ def _parse_training(document: Mapping[str, Any]) -> TrainSpec:
         data_dir=data_dir,
         train_images=train_images,
         time_limit_s=float(_get(training, "time_limit_s", _NUMBER, least=0)),
+        shorten=_get({"shorten": 1, **training}, "shorten", _WHOLE, least=1),
     )
 
 
