@@ -51,7 +51,17 @@ def part(count, seed):
 DATA = Data(part(96, 1), part(30, 2), part(33, 3), classes=3, flip=False)
 
 
-def go(path, *, recipe=RECIPE, data=DATA, seed=0, limit_s=100.0, shorten=1, activity=None, on_epoch=None):
+def go(
+    path,
+    *,
+    recipe=RECIPE,
+    data=DATA,
+    seed=0,
+    limit_s=100.0,
+    shorten=1,
+    activity=None,
+    on_epoch=None,
+):
     spec = TrainSpec(NETWORK, recipe, "made up", None, 96, limit_s, shorten)
     outcome = loop.train(
         spec,

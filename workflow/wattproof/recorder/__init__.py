@@ -8,13 +8,14 @@ if TYPE_CHECKING:
     from wattproof.recorder.child import Health
     from wattproof.recorder.recorder import Recorder
     from wattproof.recorder.seal import seal_session
-    from wattproof.recorder.streams import StreamWriter, read_stream
+    from wattproof.recorder.streams import StreamTail, StreamWriter, read_stream
 
-__all__ = ["Health", "Recorder", "StreamWriter", "read_stream", "seal_session"]
+__all__ = ["Health", "Recorder", "StreamTail", "StreamWriter", "read_stream", "seal_session"]
 
 _HOMES = {
     "Health": "child",
     "Recorder": "recorder",
+    "StreamTail": "streams",
     "StreamWriter": "streams",
     "read_stream": "streams",
     "seal_session": "seal",

@@ -8,6 +8,7 @@ what the kernel had not written yet: there is no fsync, which would stall the sa
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -217,3 +218,45 @@ def _decode(batches: Sequence[pa.RecordBatch], about: dict[str, Any]) -> pa.Tabl
     columns["channel"] = names.take(table.column("channel").combine_chunks())
     columns["status"] = words.take(table.column("status").combine_chunks())
     return pa.table(columns)
+
+
+class StreamTail:
+    """Follows a stream that its process is writing: each call reads only what is new.
+
+    Args:
+        path: A file of `StreamWriter`; it may not be there yet.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._offset = 0
+        self._schema: pa.Schema | None = None
+        self.channels: list[dict[str, Any]] = []
+        """Descriptions of its channels; empty until the head is there."""
+
+    def poll(self) -> pa.Table | None:
+        """Return the rows that are new, as `read_stream` does; None if there are none."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return None
+        batches: list[pa.RecordBatch] = []
+        with pa.BufferReader(data) as buffer:
+            done = 0
+            # A batch that is being written, or the end marker, is left for a later call.
+            with contextlib.suppress(pa.ArrowInvalid, OSError, EOFError):
+                while done < len(data) and not data.startswith(END, done):
+                    message = pa.ipc.read_message(buffer)
+                    if self._schema is None:
+                        self._schema = pa.ipc.read_schema(message)
+                    else:
+                        batches.append(pa.ipc.read_record_batch(message, self._schema))
+                    done = buffer.tell()
+        self._offset += done
+        if self._schema is None or META_KEY not in (self._schema.metadata or {}):
+            return None
+        about = json.loads(self._schema.metadata[META_KEY])
+        self.channels = about["channels"]
+        return _decode(batches, about) if batches else None

@@ -2,7 +2,7 @@
 
 from wattproof.session.paths import Paths
 from wattproof.session.record import record
-from wattproof.session.run import InterruptedRecordingError
 from wattproof.session.seal import seal
+from wattproof.session.stopping import InterruptedRecordingError
 
 __all__ = ["InterruptedRecordingError", "Paths", "record", "seal"]

@@ -1,4 +1,4 @@
-"""One run of a recording: a process of its own, watched until it leaves a result."""
+"""One run of a recording: a process of its own that leaves a result, or whose end is told."""
 
 from __future__ import annotations
 
@@ -9,118 +9,160 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from wattproof.errors import WattproofError
 from wattproof.plan import PlanRow
-from wattproof.recorder import Recorder
+from wattproof.session.dispatch import DDP
+from wattproof.session.node import Node
 from wattproof.session.paths import Paths, atomic_json
+from wattproof.session.slots import Slot, environment
 
-POLL_S = 0.2
-"""How often the recording looks after its training and its sources."""
+STOP_S = 5.0
+"""Time to end by itself after SIGTERM; then a run is killed."""
 
-
-class InterruptedRecordingError(WattproofError):
-    """The recording was told to stop, or the workflow that started it is gone.
-
-    What was sampled and trained until then stays on disk; running the workflow again goes on.
-    """
+TOLD_TO_STOP = (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
-def train(
-    row: PlanRow,
-    paths: Paths,
-    session: Path,
-    activity: Path | None,
-    recorder: Recorder,
-    check: Callable[[], None],
-    on_line: Callable[[dict[str, Any]], None],
-) -> None:
-    """Train one run in a process of its own and see to it that it leaves a result.
+def training_command(spec: Path) -> list[str]:
+    """Return the command of a run's process."""
+    return [sys.executable, "-m", "wattproof.training", str(spec)]
+
+
+class Run:
+    """A run at work.
 
     Args:
-        row: The run.
+        row: Of the plan.
+        slots: That it occupies.
         paths: Of the recording.
         session: Folder of the session.
-        activity: The virtual node's event log; None on a real node.
-        recorder: Looked after while the training runs.
-        check: Raises when the recording is to stop; the training is then ended.
-        on_line: Called with each event that the training reports.
+        node: Where it takes place.
     """
-    result = paths.result(row.run_id)
-    spec = {
-        **row.spec,
-        "slot": 0,
-        "marks": str(session / "marks.jsonl"),
-        "result": str(result.with_suffix(".part")),
-        "activity": None if activity is None else str(activity),
-        "device": "cpu" if activity is not None else "auto",
-    }
-    work = session / "runs" / row.run_id
-    work.mkdir(parents=True, exist_ok=True)
-    atomic_json(work / "spec.json", spec)
-    command = [sys.executable, "-m", "wattproof.training", str(work / "spec.json")]
-    with (work / "log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
-        )
-    try:
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        while process.poll() is None:
-            time.sleep(POLL_S)
-            _report(process.stdout, on_line)
-            recorder.check()
-            check()
-        _report(process.stdout, on_line)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-    if process.returncode < 0 and activity is not None:
-        _load_is_gone(activity, spec["slot"])
-    _conclude(row, Path(spec["result"]), result, process.returncode, work / "log", session)
 
+    def __init__(
+        self, row: PlanRow, slots: Sequence[Slot], paths: Paths, session: Path, node: Node
+    ) -> None:
+        self.row = row
+        self.slots = slots
+        self._activity = node.activity
+        self._session = session
+        self._result = paths.result(row.run_id)
+        self._part = self._result.with_suffix(".part")
+        work = session / "runs" / row.run_id
+        work.mkdir(parents=True, exist_ok=True)
+        self._log = work / "log"
+        spec = {
+            **row.spec,
+            "slot": self.slot,
+            "slots": [slot.number for slot in slots],
+            "marks": str(session / "marks.jsonl"),
+            "result": str(self._part),
+            "activity": None if node.activity is None else str(node.activity),
+            "device": "cpu" if node.activity is not None else "auto",
+        }
+        atomic_json(work / "spec.json", spec)
+        self._part.unlink(missing_ok=True)
+        with self._log.open("w", encoding="utf-8") as log:
+            self._process = subprocess.Popen(
+                training_command(work / "spec.json"),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment(slots),
+            )
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._heard = b""
+        self.began = time.monotonic()
 
-def _load_is_gone(activity: Path, slot: int) -> None:
-    """Say for a training that was killed what it could not say itself: the slot is idle."""
-    from wattproof.virtual import ActivityWriter
+    @property
+    def slot(self) -> int | None:
+        """Slot in marks and results: None for a run on all slots."""
+        return None if self.row.setting == DDP else self.slots[0].number
 
-    ActivityWriter(str(activity)).publish(slot, "idle")
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
 
+    def ended(self) -> bool:
+        """Whether its process is gone."""
+        return self._process.poll() is not None
 
-def _report(stdout: IO[bytes], on_line: Callable[[dict[str, Any]], None]) -> None:
-    for line in (stdout.read() or b"").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            on_line(json.loads(line))
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield what it said since the last call."""
+        assert self._process.stdout is not None
+        self._heard += self._process.stdout.read() or b""
+        *lines, self._heard = self._heard.split(b"\n")
+        for line in lines:
+            with contextlib.suppress(json.JSONDecodeError):
+                event = json.loads(line)
+                if isinstance(event, dict):
+                    yield event
 
+    def terminate(self) -> None:
+        """Tell it to stop."""
+        if not self.ended():
+            self._process.terminate()
 
-def _conclude(row: PlanRow, part: Path, result: Path, code: int, log: Path, session: Path) -> None:
-    """Turn the training's own result, or its death, into the result file of the run."""
-    if part.exists():
-        outcome = json.loads(part.read_text(encoding="utf-8"))
-    elif code == -signal.SIGTERM or code == 128 + signal.SIGTERM:
-        raise InterruptedRecordingError(
-            f"Run {row.run_id} was told to stop; run the workflow again to train it."
-        )
-    else:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    def join(self, deadline: float) -> None:
+        """Wait for its end; kill it at the deadline (monotonic seconds)."""
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def conclude(self) -> dict[str, Any] | None:
+        """Turn its own result, or its death, into the result file of the run.
+
+        Returns:
+            The result; None if it was told to stop: the run is still to be done.
+        """
+        code = self._process.returncode
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        if code < 0 and self._activity is not None:
+            self._load_is_gone(self._activity)
+        if self._part.exists():
+            outcome = json.loads(self._part.read_text(encoding="utf-8"))
+        elif code in TOLD_TO_STOP:
+            return None
+        else:
+            outcome = self._failure(code)
+        outcome["session"] = int(self._session.name.removeprefix("session-"))
+        atomic_json(self._result, outcome)
+        self._part.unlink(missing_ok=True)
+        return dict(outcome)
+
+    def _failure(self, code: int) -> dict[str, Any]:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
         reason = f"the training process ended with {how}"
-        outcome = {
-            "run_id": row.run_id,
-            "setting": row.setting,
-            "slot": 0,
+        return {
+            "run_id": self.row.run_id,
+            "setting": self.row.setting,
+            "slot": self.slot,
             "status": "failed",
             "reason": reason + (f": {lines[-1]}" if lines else ""),
             "epochs": 0,
         }
-    outcome["session"] = int(session.name.removeprefix("session-"))
-    atomic_json(result, outcome)
-    part.unlink(missing_ok=True)
+
+    def _load_is_gone(self, activity: Path) -> None:
+        """Say for a run that was killed what it could not say itself: its slots are idle."""
+        from wattproof.virtual import ActivityWriter
+
+        with ActivityWriter(str(activity)) as writer:
+            for slot in self.slots:
+                writer.publish(slot.number, "idle")
+
+
+def stop(runs: Sequence[Run]) -> None:
+    """End all runs at once."""
+    for run in runs:
+        run.terminate()
+    deadline = time.monotonic() + STOP_S
+    for run in runs:
+        run.join(deadline)

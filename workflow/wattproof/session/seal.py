@@ -52,12 +52,14 @@ def seal(
     hosts: set[str] = set()
     simulated = False
     memory_gib = None
+    slots: dict[str, Any] = {}
     for session in paths.sessions():
         if not (session / "session.json").exists():
             continue  # it died before any instrument was started
         about = json.loads((session / "session.json").read_text(encoding="utf-8"))
         memory_gib = about["memory_gib"]
         hosts.add(about["host"])
+        slots[session.name] = about.get("slots", [])
         simulated = simulated or about["simulated"]
         for name, table in seal_session(session, recording, about["session"]).items():
             parts[name].append(table)
@@ -80,6 +82,6 @@ def seal(
         "host": ", ".join(sorted(hosts)),
         "instruments": instruments,
         "simulated": simulated,
-        "extra": {"memory_gib": memory_gib},
+        "extra": {"memory_gib": memory_gib, "slots": slots},
     }
     return sealed, about

@@ -240,6 +240,7 @@ def create_node(
     seed: int,
     overrides: Mapping[str, Any] | None = None,
     session_seed: Sequence[int] = (),
+    order: Sequence[int] | None = None,
 ) -> NodeSpec:
     """Create a virtual node: ``node.json`` in both folders and an empty event log. Starts nothing.
 
@@ -250,6 +251,7 @@ def create_node(
         seed: Seed of the machine, at least 0.
         overrides: Parameters that differ from the preset's, nested.
         session_seed: Tells stretches of the machine's life apart, each number at least 0.
+        order: In which its boards are numbered, as indices of the machine's; None: as they are.
 
     Raises:
         WattproofError: Preset, parameter or seed is not known or not valid.
@@ -263,6 +265,8 @@ def create_node(
     activity = (truth_dir / ACTIVITY_FILE).absolute()
     activity.touch()
     spec = draw(preset, parameters, seed, session_seed, time.monotonic_ns(), activity)
+    if order is not None:
+        spec = dataclasses.replace(spec, boards=tuple(spec.boards[index] for index in order))
     for folder in (node_dir, truth_dir):
         # Complete or absent: a sensor that starts at this moment must not read half of it.
         part = folder / f".{NODE_FILE}.part"

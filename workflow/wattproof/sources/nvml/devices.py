@@ -23,6 +23,10 @@ POWER_ACCURACY = 0.05
 """Limit of the steady, proportional error of the boards' sensors: ±5 % (arXiv 2312.02741)."""
 
 
+class NoGpuError(WattproofError):
+    """NVML does not work here, or sees no GPU."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gpu:
     """A GPU that is recorded.
@@ -89,7 +93,7 @@ class Driver:
             self.version = text(self.nvml.nvmlSystemGetDriverVersion())
             gpus = self._gpus(self.nvml.nvmlDeviceGetCount())
         except self.nvml.NVMLError as error:
-            raise WattproofError(
+            raise NoGpuError(
                 f"NVML does not work here ({error}); check that 'nvidia-smi' works, or remove "
                 "'nvml' from 'sources'."
             ) from error
@@ -111,12 +115,12 @@ class Driver:
             except self.nvml.NVMLError:
                 self.lost.append(index)  # fallen off the bus: the others go on
         if count and not handles:
-            raise WattproofError(
+            raise NoGpuError(
                 f"NVML reaches none of the {count} GPUs; restart the driver, or the machine."
             )
         # A lost GPU keeps its place, so that the others keep their numbers.
         uuids = [handles[i][1] if i in handles else f"lost {i}" for i in range(count)]
-        places = place(uuids, self._parent)
+        places = place(uuids, self.mig_parent)
         found = []
         for index, (handle, uuid) in handles.items():
             where = places[index]
@@ -127,7 +131,8 @@ class Driver:
             found.append(Gpu(where.slot, handle, uuid, identity, sensor))
         return sorted(found, key=lambda gpu: gpu.slot)
 
-    def _parent(self, mig_uuid: str) -> str | None:
+    def mig_parent(self, mig_uuid: str) -> str | None:
+        """Return the UUID of the board that a MIG device is a part of; None if unknown."""
         device = optional(self.nvml, "nvmlDeviceGetHandleByUUID", mig_uuid)
         if device is None:
             return None
@@ -159,9 +164,7 @@ class Driver:
 
     def _choose(self, gpus: list[Gpu]) -> list[Gpu]:
         if not gpus:
-            raise WattproofError(
-                "NVML sees no GPU; remove 'nvml' from 'sources' or check the driver."
-            )
+            raise NoGpuError("NVML sees no GPU; remove 'nvml' from 'sources' or check the driver.")
         if self._wanted == "all":
             return gpus
         if self._wanted == "visible":
