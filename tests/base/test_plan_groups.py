@@ -166,15 +166,51 @@ def test_more_runs_than_a_recipe_leaves() -> None:
         preflight.check(settings, "c.yaml")
 
 
-@pytest.mark.parametrize("setting", ["packed", "ddp"])
-@pytest.mark.parametrize("node", [{"kind": "real"}, {"kind": "virtual", "mode": "live"}])
-def test_live_trainings_on_several_gpus_are_refused(setting, node) -> None:
-    settings = complete(
-        {**OLD, "node": node, "plan": {"groups": [{"name": "m", "runs": 1, "setting": setting}]}}
-    )
+LIVE = {"kind": "virtual", "preset": "paper"}  # four GPUs
+
+
+def live(**planned: Any) -> config.Config:
+    return complete({**OLD, "node": LIVE, "plan": {**OLD["plan"], **planned}})
+
+
+@pytest.mark.parametrize(
+    ("planned", "words"),
+    [
+        ({"setting": "packed", "slots": 5}, ("plan.slots' is 5", "'paper' has 4 GPU(s)")),
+        ({"setting": "ddp", "slots": 2}, ("plan.slots' is 2", "takes all GPUs")),
+        (
+            {"groups": [{"name": "m", "runs": 1, "setting": "packed", "slots": 9}]},
+            ("plan.groups.slots' is 9", "lower it"),
+        ),
+    ],
+)
+def test_more_slots_than_the_virtual_node_has(planned, words) -> None:
     with pytest.raises(WattproofError) as caught:
-        preflight.check(settings, "c.yaml")
-    assert f"setting '{setting}' can only be planned with node.mode: offline" in str(caught.value)
+        preflight.check(live(**planned), "c.yaml")
+    text = str(caught.value)
+    assert text.startswith("c.yaml: ")
+    assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize("setting", ["packed", "ddp"])
+def test_live_trainings_on_several_gpus_can_be_planned(setting) -> None:
+    settings = preflight.check(live(setting=setting), "c.yaml")
+    parts = plan.by_recording(plan.make_plan(settings))
+    training = parts[f"{setting}-000"]
+    assert plan.slots(settings, training) == 4
+    assert plan.cpu_threads(settings, training) == 5
+    loads = {row.spec["load"]: row for row in parts["calibration-000"]}
+    assert "everywhere" in loads["gpu"].spec  # what trainings do at once, the load does
+    assert "everywhere" not in loads["stress"].spec
+    single = plan.by_recording(plan.make_plan(live()))
+    assert all(plan.slots(settings, rows) == 1 for rows in single.values())
+
+
+def test_slots_that_are_asked_for_are_in_every_row_of_a_group() -> None:
+    settings = preflight.check(live(setting="packed", slots=3), "c.yaml")
+    parts = plan.by_recording(plan.make_plan(settings))
+    assert {row.spec["gpus"] for row in parts["packed-000"] if row.config} == {3}
+    assert [plan.slots(settings, rows) for rows in parts.values()] == [3] * len(parts)
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,16 @@ rule recording:
         f"{RESULTS}/timings/recording/{{recording}}.tsv"
     conda:
         "../../envs/workflow.yaml"
-    # What is made without waiting needs neither a node of its own nor a GPU.
-    threads: 1 if campaign_config.is_offline(CONFIG) else CONFIG["training"]["threads"] + 1
+    threads: lambda wildcards: plan.cpu_threads(CONFIG, PLAN[wildcards.recording])
     resources:
         # One recording at a time on a node: its meter, RAPL and host sources see the whole node.
         node=0 if campaign_config.is_offline(CONFIG) else 1,
-        gpu=0 if campaign_config.is_offline(CONFIG) else 1,
+        # What is made without waiting needs neither a node of its own nor a GPU.
+        gpu=lambda wildcards: (
+            0
+            if campaign_config.is_offline(CONFIG)
+            else plan.slots(CONFIG, PLAN[wildcards.recording])
+        ),
         mem_mb=4000,
     params:
         digest=lambda wildcards: plan.recording_digest(PLAN[wildcards.recording]),

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from wattproof import archive, space
-from wattproof.config import Config
+from wattproof.config import Config, is_offline
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +25,7 @@ LIVE = ("mode", "live")
 """What a node is unless its campaign says otherwise: it is left out of digests."""
 
 CALIBRATION = "calibration"
+SINGLE = "single"
 SYNC_S = 6.0
 """Length of the synchronisation pattern: 24 chips of 0.25 s (`training.loads`)."""
 
@@ -72,8 +73,16 @@ def _measurement(config: Config) -> dict[str, Any]:
     }
 
 
-def _load_row(config: Config, recording: str, position: int, load: str, seconds: float) -> PlanRow:
+def _load_row(
+    config: Config,
+    recording: str,
+    position: int,
+    load: str,
+    seconds: float,
+    places: dict[str, Any] | None = None,
+) -> PlanRow:
     spec: dict[str, Any] = {
+        **(places or {}),
         "kind": "load",
         "setting": CALIBRATION,
         "load": load,
@@ -108,6 +117,7 @@ class Group:
         seed: Of the draw of configurations.
         runs_per_recording: A recording is one cluster job.
         recipe: Training parameters that are fixed or restricted instead of drawn from all.
+        slots: GPUs of the node that it uses, unless it is single; None: all.
     """
 
     name: str
@@ -117,6 +127,12 @@ class Group:
     seed: int
     runs_per_recording: int
     recipe: dict[str, Any]
+    slots: int | None = None
+
+    @property
+    def places(self) -> dict[str, Any]:
+        """What its runs say of slots in their spec: how many they ask for, if not all."""
+        return {"gpus": self.slots} if self.slots and self.setting != SINGLE else {}
 
     def configurations(self, of: str) -> list[dict[str, Any]]:
         """Draw what is trained from a space, without replicates."""
@@ -130,7 +146,8 @@ def groups(config: Config) -> list[Group]:
     groups draw configurations of their own.
     """
     plan = config["plan"]
-    usual = {k: plan[k] for k in ("setting", "replicates", "runs_per_recording", "recipe")}
+    keys = ("setting", "replicates", "runs_per_recording", "recipe", "slots")
+    usual = {k: plan[k] for k in keys}
     if not plan.get("groups"):
         return [Group(name=plan["setting"], runs=plan["runs"], seed=plan["seed"], **usual)]
     return [
@@ -155,6 +172,7 @@ def _train_row(
     if recipe.get("shorten") == 1:
         del recipe["shorten"]  # runs planned before there was the key keep their names
     spec: dict[str, Any] = {
+        **group.places,
         "kind": "train",
         "setting": setting,
         "space": config["space"],
@@ -176,6 +194,49 @@ def _train_row(
         digest,
         chosen,
     )
+
+
+def _gpu_places(config: Config) -> dict[str, Any]:
+    """Where the load of the GPU is played: on all slots that trainings will occupy at once.
+
+    The offline mode plays it on slot 0, as the twin of the paper's experiments has it.
+    """
+    several = [group for group in groups(config) if group.setting != SINGLE]
+    if is_offline(config) or not several:
+        return {}
+    numbers = [group.slots for group in several]
+    known = [number for number in numbers if number is not None]
+    return {"everywhere": True, **({"gpus": max(known)} if len(known) == len(numbers) else {})}
+
+
+def slots(config: Config, rows: Iterable[PlanRow]) -> int:
+    """Return how many GPUs a recording of these rows uses, as far as the plan knows.
+
+    On a real node without key ``plan.slots`` it is the number that the job will find; 1 stands for
+    it.
+    """
+    listed = list(rows)
+    if all(row.setting in (SINGLE, CALIBRATION) and "everywhere" not in row.spec for row in listed):
+        return 1
+    asked = [int(row.spec["gpus"]) for row in listed if "gpus" in row.spec]
+    if asked:
+        return max(asked)
+    node = config["node"]
+    if node["kind"] != "virtual":
+        return 1
+    from wattproof.virtual import presets
+
+    return presets.get(node["preset"], node["overrides"]).gpu.count
+
+
+def cpu_threads(config: Config, rows: Iterable[PlanRow]) -> int:
+    """Return the CPU threads of a recording: those of its trainings, and one for the instruments.
+
+    What is made without waiting needs but one.
+    """
+    if is_offline(config):
+        return 1
+    return slots(config, rows) * int(config["training"]["threads"]) + 1
 
 
 def _preamble(config: Config, recording: str) -> list[PlanRow]:
@@ -215,7 +276,9 @@ def make_plan(config: Config) -> list[PlanRow]:
         for repeat in range(calibration["repeats"]):
             shift = repeat % len(loads)
             for load in loads[shift:] + loads[:shift]:
-                rows.append(_load_row(config, recording, len(rows), load, calibration["load_s"]))
+                places = _gpu_places(config) if load == "gpu" else {}
+                seconds = calibration["load_s"]
+                rows.append(_load_row(config, recording, len(rows), load, seconds, places))
         rows += _sync_at_end(config, recording, len(rows))
     for group in groups(config):
         rows += _group_rows(config, group)

@@ -32,13 +32,13 @@ def check(config: Config, file: str) -> Config:
             f"{file}: key 'space' names an unknown search space '{config['space']}'."
             f"{did_you_mean(config['space'], space.names())}"
         )
-    _check_groups(config, file)
     node = config["node"]
     if node["kind"] == "virtual":
         try:
             presets.get(node["preset"], node["overrides"])
         except WattproofError as error:
             raise WattproofError(f"{file}: {error}") from error
+    _check_groups(config, file)
     meter = config["sources"].get("meter")
     if meter is not None:
         meter = meters.complete(meter, file, simulated=node["kind"] == "virtual")
@@ -80,14 +80,29 @@ def _check_groups(config: Config, file: str) -> None:
                 f"{file}: a group under '{key}' is named '{group.name}', as the recordings of the "
                 "calibration loads are; rename it."
             )
-        if group.setting != "single" and not is_offline(config):
-            raise WattproofError(
-                f"{file}: key '{key}': setting '{group.setting}' can only be planned with "
-                "node.mode: offline so far; use setting: single."
-            )
+        _check_slots(group, config, f"{file}: key '{key}.slots'")
         for part, runs in (("recipe", 0), ("runs", group.runs)):
             try:
                 # Drawing is what the plan will do: it knows how many configurations there are.
                 replace(group, runs=runs).configurations(config["space"])
             except WattproofError as error:
                 raise WattproofError(f"{file}: key '{key}.{part}': {error}") from error
+
+
+def _check_slots(group: plan.Group, config: Config, where: str) -> None:
+    """Check that a virtual node has the GPUs that a group asks for; a real one is not here yet."""
+    node = config["node"]
+    if node["kind"] != "virtual" or group.slots is None or group.setting == plan.SINGLE:
+        return
+    count = presets.get(node["preset"], node["overrides"]).gpu.count
+    if group.slots > count:
+        raise WattproofError(
+            f"{where} is {group.slots}, but the virtual node '{node['preset']}' has {count} "
+            "GPU(s); lower it, or raise gpu.count in node.overrides."
+        )
+    if group.setting == "ddp" and group.slots < count:
+        raise WattproofError(
+            f"{where} is {group.slots}, but a run of setting ddp takes all GPUs of its node, and "
+            f"the virtual node '{node['preset']}' has {count}; leave the key away, or lower "
+            "gpu.count in node.overrides."
+        )

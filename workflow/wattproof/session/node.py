@@ -74,7 +74,7 @@ def virtual(session: Path, truth: Path, config: Config, rows: Sequence[PlanRow])
     spec = create_node(
         node_dir, truth, about["preset"], about["seed"], about["overrides"], seed, order
     )
-    chosen = slots.choose(slots.virtual_slots(spec.gpu_uuids, visible), rows, config)
+    chosen = slots.choose(slots.virtual_slots(spec.gpu_uuids, visible), count, rows, config)
     command = [sys.executable, "-m", "wattproof.virtual", str(node_dir)]
     daemon = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
@@ -105,4 +105,4 @@ def real(config: Config, rows: Sequence[PlanRow]) -> Node:
         WattproofError: It lacks GPUs that the campaign needs.
     """
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return Node("real", None, memory_gib, slots.choose(slots.real_slots(), rows, config))
+    return Node("real", None, memory_gib, slots.choose(*slots.real_slots(), rows, config))

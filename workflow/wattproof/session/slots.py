@@ -18,8 +18,6 @@ from wattproof.sources.endpoints import Endpoints, real_endpoints
 from wattproof.sources.gpus import VARIABLE, visible_uuids
 from wattproof.sources.nvml.devices import Driver, NoGpuError
 
-NO_GPU = "run on a node with a GPU, or ask for one (CUDA_VISIBLE_DEVICES, gres)"
-
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -84,8 +82,8 @@ def virtual_slots(uuids: Sequence[str], visible: int) -> list[Slot]:
     return [Slot(k, uuid, uuid) for k, uuid in enumerate(uuids[:visible])]
 
 
-def real_slots(endpoints: Endpoints | None = None) -> list[Slot]:
-    """Return the GPUs of this machine that this job can use; empty if there are none.
+def real_slots(endpoints: Endpoints | None = None) -> tuple[list[Slot], int]:
+    """Return the GPUs of this machine that this job can use, and how many it has altogether.
 
     Raises:
         WattproofError: Two MIG devices of the job are parts of one board: its sensor cannot tell
@@ -93,16 +91,17 @@ def real_slots(endpoints: Endpoints | None = None) -> list[Slot]:
     """
     nvml = (real_endpoints() if endpoints is None else endpoints).nvml
     if nvml is None:
-        return []
+        return [], 0
     driver = Driver(nvml)
     try:
-        gpus = [gpu for gpu in driver.open() if gpu.identity["visible"]]
+        every = driver.open()
+        gpus = [gpu for gpu in every if gpu.identity["visible"]]
         names = _names([gpu.uuid for gpu in gpus], driver)
     except NoGpuError:
-        return []
+        return [], 0
     finally:
         driver.close()
-    return [Slot(k, gpu.uuid, names[gpu.uuid]) for k, gpu in enumerate(gpus)]
+    return [Slot(k, gpu.uuid, names[gpu.uuid]) for k, gpu in enumerate(gpus)], len(every)
 
 
 def _names(uuids: Sequence[str], driver: Driver) -> dict[str, str]:
@@ -121,33 +120,45 @@ def _names(uuids: Sequence[str], driver: Driver) -> dict[str, str]:
     return names
 
 
-def choose(found: Sequence[Slot], rows: Sequence[PlanRow], config: Config) -> list[Slot]:
+def choose(found: Sequence[Slot], gpus: int, rows: Sequence[PlanRow], config: Config) -> list[Slot]:
     """Return the slots that a recording uses.
 
     Args:
-        found: Of the node.
+        found: Those that the job can use.
+        gpus: GPUs of the node, those included.
         rows: Of the recording.
         config: Keys sources and on_missing_source.
 
     Raises:
-        WattproofError: It needs a GPU and there is none, or more than there are.
+        WattproofError: It needs a GPU and there is none, or more than there are, or a run on all
+            slots would leave some that are recorded idle.
     """
-    number = asked(rows)
+    number, settings = asked(rows), {row.setting for row in rows}
     if not found:
-        needs = sorted({row.setting for row in rows} & {"packed", "ddp"})
         recorded = "nvml" in config["sources"] and config["on_missing_source"] == "stop"
-        if number or needs or recorded:
-            why = f"plans {number or 'all'} slot(s) of it" if number or needs else "records 'nvml'"
+        if number or settings & {"packed", "ddp"} or recorded:
             raise WattproofError(
-                f"This node has no GPU that the job can use, but the campaign {why}; {NO_GPU}."
+                "This node has no GPU that the recording can use, but the campaign "
+                f"{'records NVML' if recorded else 'trains on its slots'}; run on a node with "
+                "one, or ask for one (CUDA_VISIBLE_DEVICES, gres)."
             )
         return [Slot(0, None, None)]
     if number is not None and number > len(found):
         raise WattproofError(
-            f"Key 'plan.slots' is {number}, but this job can use {len(found)} GPU(s) of the node; "
-            "lower it, or ask for more GPUs."
+            f"Key 'plan.slots' is {number}, but the recording can use {len(found)} GPU(s) of this "
+            "node; lower it, or ask for more GPUs."
         )
-    return list(found[:number])
+    chosen = list(found[:number])
+    sources = config["sources"]
+    if "smi" not in sources and sources.get("nvml", {}).get("gpus") == "visible":
+        gpus = len(found)
+    if "ddp" in settings and len(chosen) < gpus:
+        raise WattproofError(
+            f"A run of setting ddp would take {len(chosen)} of the {gpus} GPUs that are recorded, "
+            "and the idle ones would count as its own; ask for all GPUs of the node, or record "
+            "those of the job only (sources.nvml.gpus: visible, and no smi)."
+        )
+    return chosen
 
 
 def environment(slots: Sequence[Slot]) -> dict[str, str]:
