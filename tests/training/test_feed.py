@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from wattproof.training.augment import Augmentation
 from wattproof.training.datasets import Data, Part
-from wattproof.training.feed import PRECISE_BN, Feed, FeedSettings
+from wattproof.training.feed import PRECISE_BN, FeedSettings, LoaderFeed, open_feed
 
 SIDE = 8
 CPU = torch.device("cpu")
@@ -28,7 +35,7 @@ DATA = Data(part(100, 1), part(23, 1001), part(12, 2001), classes=9999, flip=Tru
 
 
 def feed(**changes):
-    return Feed(DATA, replace(SETTINGS, **changes), CPU)
+    return open_feed(DATA, replace(SETTINGS, **changes), CPU)
 
 
 def epoch(number=0, stream=0, **changes):
@@ -83,7 +90,7 @@ def test_equal_images_are_augmented_differently_in_each_step():
     twice = Data(
         *[Part(np.ones((64, 1, SIDE, SIDE), np.float32), np.zeros(64, np.int64))] * 3, 1, True
     )
-    one, two = list(Feed(twice, replace(SETTINGS, batch_size=32), CPU).epoch(0))
+    one, two = list(open_feed(twice, replace(SETTINGS, batch_size=32), CPU).epoch(0))
     assert not torch.equal(one.images, two.images)
 
 
@@ -118,3 +125,115 @@ def test_processes_share_an_evaluation(world):
         for label in batch.labels.tolist()
     ]
     assert seen == list(range(2001, 2013))
+
+
+def parts_of_a_run(feeding):
+    """What a run takes, in its order, with early ends as precise batch norm makes them."""
+    found = [feeding.warm_up(), next(feeding.evaluate("validation"))]
+    for number in range(2):
+        found += feeding.epoch(number)
+        found += islice(feeding.epoch(number, PRECISE_BN), 2)
+        found += feeding.evaluate("validation")
+    return [*found, *feeding.evaluate("test")]
+
+
+@pytest.mark.parametrize("shared", [{}, {"rank": 1, "world": 2}])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_loader_feeds_what_the_device_feeds_whatever_its_workers(workers, shared):
+    loader = feed(kind="loader", workers=workers, **shared)
+    assert isinstance(loader, LoaderFeed)
+    try:
+        assert loader.steps == feed(**shared).steps
+        assert same(parts_of_a_run(loader), parts_of_a_run(feed(**shared)))
+    finally:
+        loader.close()
+
+
+def children():
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def gone(pids, timeout_s=10.0):
+    until = time.monotonic() + timeout_s
+    while any(psutil.pid_exists(pid) and alive(pid) for pid in pids):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_workers_start_with_the_warm_up_stay_and_end_with_the_feed():
+    before = children()
+    loader = feed(kind="loader", workers=2)
+    assert children() == before
+    loader.warm_up()
+    workers = children() - before
+    assert len(workers) == 2
+    list(loader.epoch(0))
+    list(loader.evaluate("test"))
+    assert children() - before == workers
+    loader.close()
+    loader.close()
+    assert gone(workers)
+
+
+def test_workers_end_with_a_training_that_is_killed(tmp_path):
+    code = f"""
+import sys, time
+sys.path[:0] = {sys.path!r}
+import psutil, test_feed
+loader = test_feed.feed(kind="loader", workers=2)
+loader.warm_up()
+print(*[child.pid for child in psutil.Process().children()], flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    assert len(workers) == 2
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert gone(workers)
+
+
+def test_a_worker_that_dies_ends_the_training_with_an_error():
+    loader = feed(kind="loader", workers=1)
+    before = children()
+    loader.warm_up()
+    [worker] = children() - before or children()
+    os.kill(worker, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="worker"):
+        list(loader.epoch(0))
+    loader.close()
+
+
+def test_bytes_are_standardised_by_channel_before_borders_are_put_around():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 3, SIDE, SIDE)).astype(np.uint8)
+    labels = np.arange(40)
+    mean, deviation = (100.0, 120.0, 140.0), (50.0, 60.0, 70.0)
+    coloured = Data(*[Part(images, labels)] * 3, 40, False, mean, deviation)
+    plain = replace(SETTINGS, augmentation=Augmentation(pad=0), batch_size=40)
+    [batch] = open_feed(coloured, plain, CPU).epoch(0)
+    expected = (images[batch.labels] - np.array(mean)[:, None, None]) / np.array(deviation)[
+        :, None, None
+    ]
+    assert np.allclose(batch.images.numpy(), expected, atol=1e-6)
+    # A crop brings zeros in, not the value that a black border would have.
+    padded = replace(plain, augmentation=Augmentation(pad=SIDE))
+    [batch] = open_feed(coloured, padded, CPU).epoch(0)
+    assert (batch.images == 0).float().mean() > 0.3
+
+
+def test_what_lies_on_the_device_is_bytes():
+    data = Data(*[Part(np.zeros((10, 3, 4, 4), np.uint8), np.zeros(10, np.int64))] * 3, 1, True)
+    for kind in ("device", "loader"):
+        feeding = open_feed(data, replace(SETTINGS, kind=kind), CPU)
+        assert {images.dtype for images, _ in feeding._parts.values()} == {torch.uint8}

@@ -168,9 +168,11 @@ def _train_row(
     setting = group.setting
     training = config["training"]
     # Where the files lie and how long a run may take do not change what it is.
-    recipe = {k: v for k, v in training.items() if k not in ("data_dir", "time_limit_s")}
-    if recipe.get("shorten") == 1:
-        del recipe["shorten"]  # runs planned before there was the key keep their names
+    places = ("data_dir", "cache_dir", "time_limit_s")
+    recipe = {k: v for k, v in training.items() if k not in places}
+    for key, usual in (("shorten", 1), ("feed", "device"), ("workers", 0)):
+        if recipe.get(key) == usual:
+            del recipe[key]  # runs planned before there was the key keep their names
     spec: dict[str, Any] = {
         **group.places,
         "kind": "train",

@@ -53,8 +53,10 @@ class Task:
 
 TASKS: Mapping[str, Task] = {
     "digits": Task(10, 1_437, 180, 0.99),
+    "mnist": Task(10, 50_000, 10_000, 0.997),
     "fashion_mnist": Task(10, 50_000, 10_000, 0.94),
     "cifar10": Task(10, 50_000, 10_000, 0.96),
+    "cifar100": Task(100, 50_000, 10_000, 0.80),
     "tiny_imagenet": Task(200, 100_000, 10_000, 0.66),
 }
 """Data sets that an offline campaign may name; none of their files is read."""

@@ -123,7 +123,7 @@ def run_events(
     costs = network.complexity()
     gpus = parameters.gpu.count if row.setting == DDP else 1
     slot = None if row.setting == DDP else 0
-    train_images = min(int(training["train_images"]), of.train_images)
+    train_images = min(int(training["train_images"] or of.train_images), of.train_images)
     batch = int(config["batch_size"])
     works = {
         "train": _work(costs, "train", train_images, batch, resolution, gpus, parameters),

@@ -35,7 +35,13 @@ def _train(spec: Spec, work: TrainSpec, marks: MarkWriter) -> Outcome:
     from wattproof.training.setup import pick_device
 
     device = pick_device(spec.device)
-    data = datasets.load(work.dataset, work.data_dir, work.network.resolution, work.train_images)
+    data = datasets.load(
+        work.dataset,
+        work.data_dir,
+        work.network.resolution,
+        work.train_images,
+        cache_dir=work.cache_dir,
+    )
     writer = open_writer(spec.activity)
     levels = None
     if writer is not None:

@@ -14,7 +14,7 @@ from torch import nn
 from wattproof.training.activity import Activity
 from wattproof.training.augment import Augmentation
 from wattproof.training.datasets import Data
-from wattproof.training.feed import Batch, Feed, FeedSettings
+from wattproof.training.feed import Batch, Feed, FeedSettings, open_feed
 from wattproof.training.marks import MarkWriter
 from wattproof.training.regnet import build
 from wattproof.training.schedule import kept_epochs, learning_rate
@@ -97,6 +97,7 @@ def train(
         reason = _explain(error)
     finally:
         activity.idle()
+        run.close()
     return run.end(reason)
 
 
@@ -139,7 +140,10 @@ class _Run:
                 cutout=self._recipe.cutout,
             ),
             seed=seed,
+            kind=spec.feed,
+            workers=spec.workers,
         )
+        self._feed: Feed | None = None
         self._criterion = nn.CrossEntropyLoss(label_smoothing=LABEL_SMOOTHING)
         self._begin_ns: int | None = None
         self._epochs = 0
@@ -148,17 +152,17 @@ class _Run:
 
     def warm_up(self) -> None:
         """Put everything in place, and do each kind of step once on a copy."""
-        self._feed = Feed(self._data, self._feeding, self._device)
+        feed = self._feed = open_feed(self._data, self._feeding, self._device)
         self._model = build(self._spec.network, self._seed).to(self._device)
         self._optimizer = make_optimizer(self._model, self._recipe)
         model = copy.deepcopy(self._model)
         optimizer = make_optimizer(model, self._recipe)
         self._activity.phase("train")
-        self._step(model, optimizer, self._feed.warm_up())
+        self._step(model, optimizer, feed.warm_up())
         self._activity.phase("eval")
         model.eval()
         with torch.inference_mode():
-            model(next(self._feed.evaluate("validation")).images)
+            model(next(feed.evaluate("validation")).images)
         self._synchronise()
         self._activity.idle()
 
@@ -205,6 +209,11 @@ class _Run:
         self._activity.idle()
         self._mark("phase_end", name="test")
 
+    def close(self) -> None:
+        """End the processes that feed the training."""
+        if self._feed is not None:
+            self._feed.close()
+
     def end(self, reason: str) -> Outcome:
         """Close the run's window and sum up."""
         duration_s = None
@@ -224,6 +233,7 @@ class _Run:
     def _train_epoch(self, epoch: int) -> Mean:
         self._model.train()
         loss_sum, right, count = 0.0, 0, 0
+        assert self._feed is not None
         batches = self._feed.epoch(epoch)
         for _ in range(self._feed.steps):
             self._check_time()
@@ -257,6 +267,7 @@ class _Run:
         self._activity.phase("eval")
         self._model.eval()
         loss_sum, right, count = 0.0, 0, 0
+        assert self._feed is not None
         with torch.inference_mode():
             for batch in self._feed.evaluate(part):
                 self._check_time()

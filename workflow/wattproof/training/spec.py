@@ -16,6 +16,7 @@ from wattproof.training import datasets, loads
 from wattproof.training.schedule import POLICIES
 
 DEVICES = ("auto", "cpu", "cuda")
+FEEDS = ("device", "loader")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 
 _TEXT, _WHOLE, _NUMBER = "text", "a whole number", "a number"
@@ -52,18 +53,24 @@ class TrainSpec:
         recipe: How it is trained.
         dataset: Name of the data set.
         data_dir: Folder of its files; None = where Debian puts them.
-        train_images: Images of an epoch.
+        train_images: Images of an epoch; None = all that validation and test leave.
         time_limit_s: A longer run ends as failed.
         shorten: So many times fewer epochs are done, see `schedule.kept_epochs`.
+        feed: How batches come to the device, see `feed`: device or loader.
+        workers: Processes that prepare batches of a loader.
+        cache_dir: Where decoded data sets are kept; None = the user's cache.
     """
 
     network: Network
     recipe: Recipe
     dataset: str
     data_dir: str | None
-    train_images: int
+    train_images: int | None
     time_limit_s: float
     shorten: int = 1
+    feed: str = "device"
+    workers: int = 0
+    cache_dir: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +234,16 @@ def _parse_training(document: Mapping[str, Any]) -> TrainSpec:
             raise WattproofError(f"key '{key}' must be a group of keys, but is {group!r}.")
     assert isinstance(training, dict)
     assert isinstance(config, dict)
-    data_dir = training.get("data_dir")
-    if data_dir is not None and not isinstance(data_dir, str):
-        raise WattproofError(f"key 'training.data_dir' must be a path or null: {data_dir!r}.")
+    data_dir, cache_dir = (training.get(key) for key in ("data_dir", "cache_dir"))
+    for key, path in (("data_dir", data_dir), ("cache_dir", cache_dir)):
+        if path is not None and not isinstance(path, str):
+            raise WattproofError(f"key 'training.{key}' must be a path or null: {path!r}.")
     dataset = _get(training, "dataset", _TEXT)
-    train_images = _get(training, "train_images", _WHOLE, least=1)
+    train_images = training.get("train_images")
+    if train_images is not None:
+        train_images = _get(training, "train_images", _WHOLE, least=1)
+    # A configuration of a space that searches the way of feeding has its own.
+    feed = _choice({"feed": "device", **training, **config}, "feed", FEEDS)
     datasets.check(dataset, data_dir, train_images)
     network = space.get(_get(document, "space", _TEXT)).realise(
         config,
@@ -246,6 +258,9 @@ def _parse_training(document: Mapping[str, Any]) -> TrainSpec:
         train_images=train_images,
         time_limit_s=float(_get(training, "time_limit_s", _NUMBER, least=0)),
         shorten=_get({"shorten": 1, **training}, "shorten", _WHOLE, least=1),
+        feed=feed,
+        workers=_get({"workers": 0, **training}, "workers", _WHOLE, least=0),
+        cache_dir=cache_dir,
     )
 
 
