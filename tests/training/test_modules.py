@@ -10,12 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from wattproof import space
 from wattproof.space.regnet import Network, generate
-from wattproof.training.regnet import build
+from wattproof.training.regnet import RegNet, build
 
 
-def measured(network):
-    """MACs and activations of one image, by watching every layer of the module work."""
+def measured(network, model):
+    """MACs, parameters and activations of one image, by watching every layer of a module work.
+
+    On the meta device nothing is computed: shapes pass through the real modules.
+    """
     totals = {"macs": 0, "activations": 0}
 
     def watch(layer, inputs, output):
@@ -23,13 +27,12 @@ def measured(network):
         taps = layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else layer.in_features
         totals["macs"] += output[0].numel() * (taps + (layer.bias is not None))
 
-    model = build(network, seed=0).eval()
-    for layer in model.modules():
+    for layer in model.eval().modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.register_forward_hook(watch)
     side = network.resolution
     with torch.inference_mode():
-        scores = model(torch.zeros(1, 3, side, side))
+        scores = model(torch.zeros(1, 3, side, side, device=model.head.weight.device))
     assert scores.shape == (1, network.classes)
     params = sum(p.numel() for p in model.parameters())
     return totals["macs"], params, totals["activations"]
@@ -52,7 +55,24 @@ def test_modules_have_the_counted_costs(
     stages = generate(w_a, w_0, w_m, depth, group_width)
     network = Network(stem, stages.widths, stages.depths, stages.group_width, classes, resolution)
     costs = network.complexity()
-    assert measured(network) == (costs.macs, costs.params, costs.activations)
+    model = build(network, seed=0)
+    assert measured(network, model) == (costs.macs, costs.params, costs.activations)
+
+
+@pytest.mark.parametrize("name", ["ea_has_cifar10", "ea_has_tinyimagenet"])
+def test_100_random_networks_of_each_space_have_the_counted_costs(name, monkeypatch):
+    """Formula against modules on 200 networks in all, each of its space a different one."""
+    for initialise in ("normal_", "zeros_", "ones_", "kaiming_uniform_", "uniform_"):
+        # Costs do not depend on weights, and drawing none saves most of the time.
+        monkeypatch.setattr(nn.init, initialise, lambda tensor, *_args, **_more: tensor)
+    of = space.get(name)
+    networks = [of.realise(config, resolution=32) for config in of.sample(100, seed=5)]
+    assert len({network.key for network in networks}) == 100
+    for network in networks:
+        costs = network.complexity()
+        with torch.device("meta"):
+            model = RegNet(network)
+        assert measured(network, model) == (costs.macs, costs.params, costs.activations)
 
 
 def test_weights_follow_the_initialisation_rules():
