@@ -238,9 +238,9 @@ def test_batches_of_full_size_are_checked_without_reading_them(tmp_path):
     big = {"data": np.zeros((10_000, 3072), np.uint8), "labels": [3] * 10_000}
     for name in (*made_sets.BATCHES, "test_batch"):
         made_sets.pickled(folder / name, big, 4)
-    begin = time.perf_counter()
+    begin = time.process_time()
     datasets.check("cifar10", str(tmp_path), 45_000)
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
     with pytest.raises(WattproofError, match="at most 45000"):
         datasets.check("cifar10", str(tmp_path), 50_000)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import util
-
 import numpy as np
 import pytest
 import torch
@@ -77,6 +75,14 @@ def test_missing_package(monkeypatch):
         datasets.check("digits")
 
 
+def test_missing_decoder(monkeypatch):
+    from wattproof.training.datasets import tiny_imagenet
+
+    monkeypatch.setattr(tiny_imagenet, "find_spec", lambda name: None)
+    with pytest.raises(WattproofError, match="pip install pillow"):
+        datasets.check("tiny_imagenet")
+
+
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100", "tiny_imagenet"])
 def test_sets_without_a_usual_place_need_a_folder(name):
     with pytest.raises(WattproofError, match=r"training\.data_dir is null") as error:
@@ -135,7 +141,3 @@ def test_resize_is_torchs_bilinear(old, new):
         torch.from_numpy(images).float(), size=new, mode="bilinear", align_corners=False
     )
     assert pixels.resize(images, new) == pytest.approx(expected.numpy(), abs=0.51)
-
-
-def test_pillow_is_there_for_tiny_imagenet():
-    assert util.find_spec("PIL") is not None

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,11 @@ def _find(data_dir: str | None) -> Path:
         raise WattproofError(
             f"Data set '{NAME}' is read from files, but training.data_dir is null; {REMEDY}."
         )
-    for folder in (Path(data_dir) / FOLDER, Path(data_dir)):
-        if (folder / "wnids.txt").is_file():
-            return folder
-    raise _missing(Path(data_dir) / "wnids.txt")
+    inner = Path(data_dir) / FOLDER
+    folder = inner if inner.is_dir() else Path(data_dir)
+    if not (folder / "wnids.txt").is_file():
+        raise _missing(folder / "wnids.txt")
+    return folder
 
 
 def _missing(path: Path) -> WattproofError:
@@ -101,6 +103,11 @@ def _test_files(folder: Path, labels: dict[str, int]) -> list[tuple[Path, int]]:
 
 
 def _count(data_dir: str | None) -> Counts:
+    if find_spec("PIL") is None:
+        raise WattproofError(
+            f"Data set '{NAME}' is decoded by the package Pillow, which is not installed; run "
+            "pip install pillow."
+        )
     folder = _find(data_dir)
     labels = _labels(folder)
     test = _test_files(folder, labels)
@@ -128,14 +135,7 @@ def _decode(paths: Sequence[Path]) -> Images:
         Shape (n, 3, side, side).
     """
     import numpy as np
-
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise WattproofError(
-            f"Data set '{NAME}' is decoded by the package Pillow, which is not installed; run "
-            "pip install pillow."
-        ) from error
+    from PIL import Image
 
     def pixels(path: Path) -> Images:
         try:
