@@ -13,7 +13,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from wattproof import config as campaign_config
-from wattproof import audit, ingest, plan, preflight
+from wattproof import audit, ingest, outline, preflight
 from wattproof.errors import WattproofError
 
 min_version("9.9")
@@ -42,10 +42,10 @@ try:
         RECORDINGS, TRAININGS, SIMULATED = list(PREPARED.sets), [], False
     else:
         CONFIG = campaign_config.validate(config, SCHEMA, CONFIG_FILE)
-        CONFIG = preflight.check(CONFIG, CONFIG_FILE)
-        PLAN = plan.by_recording(plan.make_plan(CONFIG))
+        CONFIG = preflight.check(CONFIG, CONFIG_FILE, outline.FOLDER)
+        PLAN = outline.of(CONFIG, outline.FOLDER)
         RECORDINGS = list(PLAN)
-        TRAININGS = [r for r, rows in PLAN.items() if any(row.config for row in rows)]
+        TRAININGS = [name for name, about in PLAN.items() if about.trainings]
         SIMULATED = CONFIG["node"]["kind"] == "virtual"
 except WattproofError as error:
     sys.stderr.write(f"wattproof: {error}\n")

@@ -41,7 +41,7 @@ def test_same_config_same_plan() -> None:
 
 
 def test_more_runs_keep_the_full_recordings() -> None:
-    before, after = digests(demo(runs=14, replicates=0)), digests(demo(runs=21, replicates=0))
+    before, after = digests(demo(runs=16, replicates=0)), digests(demo(runs=24, replicates=0))
     assert list(after) == [*before, "single-002"]
     assert {name: after[name] for name in before} == before
 

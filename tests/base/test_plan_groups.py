@@ -48,7 +48,9 @@ def test_plans_from_before_there_were_groups_keep_every_name_and_digest() -> Non
     assert {name: plan.recording_digest(part) for name, part in parts.items()} == {
         "calibration-000": "c86dc1b158b6e8c2",
         "single-000": "c375daf665cd5f7e",
-        "single-001": "1614a4ce3fa27ba9",
+        # Replicates stood here, too, until campaigns could grow (TRAINING_VERSION 2).
+        "single-001": "9f548120c48092b3",
+        "single-r000": "dd70e59a0102d0ef",
     }
     names = [row.run_id for row in rows if row.config]
     assert names[:3] == ["single-00000-843c2335", "single-00001-8c0a739f", "single-00002-920f3bcc"]
@@ -89,7 +91,7 @@ def test_a_group_appended_or_grown_keeps_the_others() -> None:
     before = digests([one])
     after = digests([one, two])
     assert {name: after[name] for name in before} == before
-    assert set(after) - set(before) == {"two-000", "two-001"}
+    assert set(after) - set(before) == {"two-000", "two-r000"}
     grown = digests([{**one, "runs": 5}, two])
     assert grown["one-000"] == after["one-000"]
     assert grown["two-000"] == after["two-000"]
@@ -106,8 +108,20 @@ def test_what_a_group_does_not_say_is_the_plans() -> None:
             ],
         )
     )
-    assert groups[0] == plan.Group("a", "single", 4, 2, 3, 3, {"policy": "cos"})
+    own = groups[0].seed
+    assert groups[0] == plan.Group("a", "single", 4, 2, own, 3, {"policy": "cos"})
     assert groups[1] == plan.Group("b", "single", 4, 0, 9, 3, {})
+
+
+def test_the_seed_of_a_group_is_its_names_wherever_it_stands() -> None:
+    def seeds(*names: str, **more: Any) -> dict[str, int]:
+        listed = [{"name": name, "runs": 1} for name in names]
+        return {group.name: group.seed for group in plan.groups(with_plan(groups=listed, **more))}
+
+    found = seeds("a", "b", "c")
+    assert len(set(found.values())) == 3
+    assert seeds("c", "a", "b") == found
+    assert not set(found.values()) & set(seeds("a", "b", "c", seed=4).values())
 
 
 def test_a_recipe_is_fixed_or_restricted_and_the_networks_stay() -> None:

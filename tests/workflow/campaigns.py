@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 MINI = """
 campaign: mini
-plan: {runs: 3, replicates: 1, runs_per_recording: 2, seed: 3}
+plan: {runs: 3, replicates: 1, runs_per_recording: 3, seed: 3}
 training: {train_images: 128}
 calibration: {idle_s: 2, load_s: 2, repeats: 1}
 sources:

@@ -12,7 +12,7 @@ from campaigns import MINI, Campaign
 
 from wattproof import tables
 
-RECORDINGS = ("calibration-000", "single-000", "single-001")
+RECORDINGS = ("calibration-000", "single-000", "single-r000")
 ANALYSIS = {
     *("align", "inspect", "integrate", "assess", "survey", "calibrate"),
     *("dataset", "fit", "benchmark", "report"),
@@ -86,7 +86,7 @@ def test_an_analysis_setting_reruns_analysis_only(rules_to_run: Callable[..., se
 def test_deleted_tables_are_sealed_again_without_training(
     campaign: Campaign, rules_to_run: Callable[..., set[str]]
 ) -> None:
-    folder = campaign.results / "recordings/single-001"
+    folder = campaign.results / "recordings/single-r000"
     before = (folder / "samples.parquet").read_bytes()
     shutil.rmtree(folder)
     assert {"recording", "align", "integrate"} <= rules_to_run()
@@ -94,7 +94,7 @@ def test_deleted_tables_are_sealed_again_without_training(
     assert done.returncode == 0, done.stderr[-3000:]
     assert "sealing" in done.stderr
     assert (folder / "samples.parquet").read_bytes() == before
-    assert len(list((campaign.results / "raw/single-001").glob("session-*"))) == 1
+    assert len(list((campaign.results / "raw/single-r000").glob("session-*"))) == 1
     assert rules_to_run() == set()
 
 

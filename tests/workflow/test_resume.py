@@ -14,7 +14,7 @@ from wattproof import tables
 from wattproof.recorder import read_stream
 
 CONFIG = MINI.replace(
-    "runs: 3, replicates: 1, runs_per_recording: 2", "runs: 3, runs_per_recording: 3"
+    "runs: 3, replicates: 1, runs_per_recording: 3", "runs: 3, runs_per_recording: 3"
 )
 TARGET = "results/mini/recordings/single-000/samples.parquet"
 TRAINING = "single-[0-9][0-9][0-9][0-9][0-9]-*"
@@ -110,7 +110,7 @@ def test_retrains_only_the_recording_whose_data_are_gone(empty_campaign: Campaig
 
     campaign = empty_campaign
     config = MINI.replace(
-        "runs: 3, replicates: 1, runs_per_recording: 2", "runs: 2, runs_per_recording: 1"
+        "runs: 3, replicates: 1, runs_per_recording: 3", "runs: 2, runs_per_recording: 1"
     )
     goals = [f"results/mini/recordings/single-00{i}/samples.parquet" for i in (0, 1)]
     assert campaign.snakemake(*goals, config=config).returncode == 0

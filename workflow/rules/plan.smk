@@ -13,9 +13,6 @@ rule plan:
     params:
         campaign=CAMPAIGN,
         simulated=SIMULATED,
-        config={
-            key: CONFIG[key]
-            for key in ("plan", "space", "training", "calibration", "node", "sources")
-        },
+        config={key: CONFIG[key] for key in outline.DECIDING},
     script:
         "../scripts/plan.py"

@@ -18,7 +18,7 @@ rule recording:
         f"{RESULTS}/timings/recording/{{recording}}.tsv"
     conda:
         "../../envs/workflow.yaml"
-    threads: lambda wildcards: plan.cpu_threads(CONFIG, PLAN[wildcards.recording])
+    threads: lambda wildcards: PLAN[wildcards.recording].threads
     resources:
         # One recording at a time on a node: its meter, RAPL and host sources see the whole node.
         node=0 if campaign_config.is_offline(CONFIG) else 1,
@@ -26,11 +26,11 @@ rule recording:
         gpu=lambda wildcards: (
             0
             if campaign_config.is_offline(CONFIG)
-            else plan.slots(CONFIG, PLAN[wildcards.recording])
+            else PLAN[wildcards.recording].slots
         ),
         mem_mb=4000,
     params:
-        digest=lambda wildcards: plan.recording_digest(PLAN[wildcards.recording]),
+        digest=lambda wildcards: PLAN[wildcards.recording].digest,
         # Raw streams are no declared outputs: Snakemake deletes those when a job fails.
         raw=lambda wildcards: f"{RESULTS}/raw/{wildcards.recording}",
         truth=lambda wildcards: f"{RESULTS}/truth/{wildcards.recording}",

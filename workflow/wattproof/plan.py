@@ -1,7 +1,8 @@
 """The plan: which runs a campaign trains, in which recordings, and when a run must be done anew.
 
 The plan is a pure function of the configuration, so the workflow knows every job without running
-anything, and adding runs to a campaign keeps the old ones (`plan.runs` only appends).
+anything, and adding runs to a campaign keeps the old ones (`plan.runs` and `plan.replicates` only
+append).
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ class Group:
         name: Begins the names of its recordings and runs.
         setting: single | packed | ddp.
         runs: Trainings; each network once before any comes again.
-        replicates: So many of the first ones are trained again with another seed.
+        replicates: So many of the first ones are trained again with another seed, in recordings of
+            their own: more trainings or more replicates later move none that is there.
         seed: Of the draw of configurations.
         runs_per_recording: A recording is one cluster job.
         recipe: Training parameters that are fixed or restricted instead of drawn from all.
@@ -142,8 +144,8 @@ class Group:
 def groups(config: Config) -> list[Group]:
     """Return the groups of a campaign: those of ``plan.groups``, else the plan itself is the one.
 
-    What a group does not say is as in the plan; but its seed is the plan's plus its place, so that
-    groups draw configurations of their own.
+    What a group does not say is as in the plan; but its seed comes from the plan's and its own
+    name, so that groups draw configurations of their own, whatever stands before them.
     """
     plan = config["plan"]
     keys = ("setting", "replicates", "runs_per_recording", "recipe", "slots")
@@ -151,9 +153,23 @@ def groups(config: Config) -> list[Group]:
     if not plan.get("groups"):
         return [Group(name=plan["setting"], runs=plan["runs"], seed=plan["seed"], **usual)]
     return [
-        Group(**{**usual, "seed": plan["seed"] + place, **entry})
-        for place, entry in enumerate(plan["groups"])
+        Group(**{**usual, "seed": _seed_of(plan["seed"], entry["name"]), **entry})
+        for entry in plan["groups"]
     ]
+
+
+def part_of(config: Config) -> tuple[int, int]:
+    """Return which part of the plan this campaign is (0-based), and of how many: 0 of 1 if whole.
+
+    Recordings go to the parts in turn, by their own numbers alone: a plan that grows moves none.
+    """
+    part = config["plan"].get("part")
+    return (part["index"] - 1, part["of"]) if part else (0, 1)
+
+
+def _seed_of(seed: int, name: str) -> int:
+    """Return the seed of a group that gives none: the same wherever it stands in the list."""
+    return int(fingerprint([seed, name])[:8], 16)
 
 
 def _train_row(
@@ -161,7 +177,7 @@ def _train_row(
     group: Group,
     recording: str,
     position: int,
-    index: int,
+    name: str,
     chosen: dict[str, Any],
     seed: int,
 ) -> PlanRow:
@@ -184,7 +200,7 @@ def _train_row(
     }
     digest = fingerprint({**spec, "training": recipe, "measurement": _measurement(config)})
     network = space.get(config["space"]).realise(chosen, resolution=training["image_size"])
-    run_id = f"{group.name}-{index:05d}-{digest[:8]}"
+    run_id = f"{name}-{digest[:8]}"
     return PlanRow(
         run_id,
         setting,
@@ -273,7 +289,9 @@ def make_plan(config: Config) -> list[PlanRow]:
     calibration = config["calibration"]
     loads = calibration["loads"]
     if loads and calibration["repeats"]:
-        recording = f"{CALIBRATION}-000"
+        # Each site that trains a part of the plan calibrates its own node.
+        place, _ = part_of(config)
+        recording = f"{CALIBRATION}-{place:03d}"
         rows += _preamble(config, recording)
         for repeat in range(calibration["repeats"]):
             shift = repeat % len(loads)
@@ -288,31 +306,44 @@ def make_plan(config: Config) -> list[PlanRow]:
 
 
 def _group_rows(config: Config, group: Group) -> list[PlanRow]:
-    """Recordings of one group: loads at the start, trainings, the clock pattern at the end."""
-    rows: list[PlanRow] = []
+    """Recordings of one group: its trainings, then the replicates in recordings of their own."""
     configs = group.configurations(config["space"])
-    jobs = [(chosen, 0) for chosen in configs]
-    jobs += [(chosen, 1) for chosen in configs[: group.replicates]]
+    rows = _cut(config, group, "", configs, seed=0)
+    return rows + _cut(config, group, "r", configs[: group.replicates], seed=1)
+
+
+def _cut(
+    config: Config, group: Group, mark: str, configs: list[dict[str, Any]], seed: int
+) -> list[PlanRow]:
+    """Cut trainings into recordings, between loads at the start and the clock pattern at the end."""
+    rows: list[PlanRow] = []
     size = group.runs_per_recording
-    for start in range(0, len(jobs), size):
-        recording = f"{group.name}-{start // size:03d}"
+    place, parts = part_of(config)
+    # Groups begin at different sites, or the last site would get none of many small ones.
+    first = _seed_of(0, f"{group.name}-{mark}")
+    for start in range(0, len(configs), size):
+        if (first + start // size) % parts != place:
+            continue
+        recording = f"{group.name}-{mark}{start // size:03d}"
         part = _preamble(config, recording)
-        for index in range(start, min(start + size, len(jobs))):
-            chosen, seed = jobs[index]
-            part.append(_train_row(config, group, recording, len(part), index, chosen, seed))
+        for index, chosen in enumerate(configs[start : start + size], start=start):
+            name = f"{group.name}-{mark}{index:05d}"
+            part.append(_train_row(config, group, recording, len(part), name, chosen, seed))
         rows += [*part, *_sync_at_end(config, recording, len(part))]
     return rows
 
 
 def read_rows(table: pa.Table, recording: str) -> list[PlanRow]:
     """Return the rows of one recording from a ``plan`` table, in order."""
+    import pyarrow.compute as pc
+
     names = [field.name for field in fields(PlanRow) if field.name not in ("spec", "config")]
     found: list[PlanRow] = []
-    for row in table.to_pylist():
-        if row["recording"] == recording:
-            spec = json.loads(row["spec"])
-            values = {name: row[name] for name in names}
-            found.append(PlanRow(**values, spec=spec, config=spec.get("config", {})))
+    # Only these rows become Python objects: each recording's job reads the whole plan.
+    mine = table.filter(pc.equal(table["recording"], recording)).select([*names, "spec"])
+    for row in mine.to_pylist():
+        spec = json.loads(row.pop("spec"))
+        found.append(PlanRow(**row, spec=spec, config=spec.get("config", {})))
     return sorted(found, key=lambda row: row.position)
 
 

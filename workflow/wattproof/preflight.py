@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from wattproof import plan, sensing, space
+from wattproof import outline, plan, sensing, space
 from wattproof.calibration import transfer
 from wattproof.config import Config, is_offline
 from wattproof.errors import WattproofError, did_you_mean
@@ -14,12 +15,14 @@ from wattproof.training import datasets
 from wattproof.virtual import presets
 
 
-def check(config: Config, file: str) -> Config:
+def check(config: Config, file: str, kept: Path | None = None) -> Config:
     """Check that everything a campaign names is there.
 
     Args:
         config: A complete campaign.
         file: Name of the campaign file, for messages.
+        kept: Folder of outlines (`wattproof.outline`): a plan that was made is not drawn to see
+            whether it can be.
 
     Returns:
         The campaign, completed by what only the meter's driver knows: defaults of its keys.
@@ -61,11 +64,19 @@ def check(config: Config, file: str) -> Config:
             datasets.check(training["dataset"], training["data_dir"], training["train_images"])
     except WattproofError as error:
         raise WattproofError(f"{file}: key 'training.dataset': {error}") from error
+    if not outline.is_kept(config, kept):
+        _check_draws(config, file)
     return config
 
 
 def _check_groups(config: Config, file: str) -> None:
-    """Check that the space has as many configurations as each group asks for, and its setting."""
+    """Check the names of the groups and their settings, and the part of the plan."""
+    part = config["plan"]["part"]
+    if part is not None and part["index"] > part["of"]:
+        raise WattproofError(
+            f"{file}: key 'plan.part' asks for part {part['index']} of {part['of']}; "
+            f"give an index from 1 to {part['of']}."
+        )
     found = plan.groups(config)
     names = [group.name for group in found]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -81,12 +92,24 @@ def _check_groups(config: Config, file: str) -> None:
                 "calibration loads are; rename it."
             )
         _check_slots(group, config, f"{file}: key '{key}.slots'")
+
+
+def _check_draws(config: Config, file: str) -> None:
+    """Check that the space has as many configurations as each group asks for."""
+    key = "plan.groups" if config["plan"]["groups"] else "plan"
+    for group in plan.groups(config):
         for part, runs in (("recipe", 0), ("runs", group.runs)):
             try:
                 # Drawing is what the plan will do: it knows how many configurations there are.
                 replace(group, runs=runs).configurations(config["space"])
             except WattproofError as error:
                 raise WattproofError(f"{file}: key '{key}.{part}': {error}") from error
+    place, parts = plan.part_of(config)
+    if parts > 1 and not any(row.config for row in plan.make_plan(config)):
+        raise WattproofError(
+            f"{file}: key 'plan.part': part {place + 1} of {parts} holds no recording; use fewer "
+            "parts, or smaller recordings (plan.runs_per_recording)."
+        )
 
 
 def _check_slots(group: plan.Group, config: Config, where: str) -> None:
