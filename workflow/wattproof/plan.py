@@ -315,7 +315,7 @@ def _group_rows(config: Config, group: Group) -> list[PlanRow]:
 def _cut(
     config: Config, group: Group, mark: str, configs: list[dict[str, Any]], seed: int
 ) -> list[PlanRow]:
-    """Cut trainings into recordings: loads at the start and the clock pattern at the end of each."""
+    """Cut trainings into recordings, each between loads and the clock pattern."""
     rows: list[PlanRow] = []
     size = group.runs_per_recording
     place, parts = part_of(config)
