@@ -15,7 +15,8 @@ from wattproof.training.activity import STEP_INTERVAL_NS, Activity
 from wattproof.training.datasets import Data, Part
 from wattproof.training.marks import MarkWriter, read_marks
 from wattproof.training.regnet import RegNet, build
-from wattproof.training.spec import Recipe, TrainSpec
+from wattproof.training.recipe import Recipe
+from wattproof.training.spec import TrainSpec
 
 NETWORK = Network(8, (8, 16), (1, 1), 8, classes=3, resolution=7)
 """At 7 pixels nothing is padded or cropped: what the loop feeds is known exactly."""

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from wattproof.space.regnet import Complexity
+from wattproof.training.recipe import Recipe
 from wattproof.units import NS_PER_S
 
 STEP_INTERVAL_NS = NS_PER_S // 100
 """Steps are published at most this often; the simulated sensors see nothing faster."""
 
 IDLE = "idle"
-PHASES = ("input", "train", "eval")
+PHASES = ("input", "train", "precise_bn", "eval", "throughput", "latency")
+KINDS = {phase: phase if phase in ("input", "train") else "eval" for phase in PHASES}
+"""What the virtual node calls each phase: all that only looks forward is evaluation to it."""
 
 
 class Load(Protocol):
@@ -63,14 +66,21 @@ class Activity:
         writer: Where to publish.
         slot: Index of the slot.
         loads: Levels of each phase of a training.
+        host: Whether this process publishes the CPU's and memory's levels, too: of the processes
+            of one run, only the first does.
     """
 
     def __init__(
-        self, writer: Writer | None, slot: int, loads: Mapping[str, Load] | None = None
+        self,
+        writer: Writer | None,
+        slot: int,
+        loads: Mapping[str, Load] | None = None,
+        host: bool = True,
     ) -> None:
         self._writer = writer
         self._slot = slot
         self._loads = loads or {}
+        self._host = float(host)
         self._step_ns: int | None = None
 
     def step_due(self) -> bool:
@@ -84,10 +94,9 @@ class Activity:
         return True
 
     def phase(self, name: str) -> None:
-        """Publish the levels of phase "input", "train" or "eval"."""
+        """Publish the levels of one of `PHASES`."""
         if self._writer is not None:
-            load = self._loads[name]
-            self._publish(self._writer, name, load, 1.0)
+            self._publish(self._writer, KINDS[name], self._loads[name], 1.0)
 
     def calibration(self, kind: str, level: float) -> None:
         """Publish a calibration load (see `loads`) at a level from 0 to 1; idle at level 0."""
@@ -113,8 +122,8 @@ class Activity:
             kind=kind,
             gpu_compute=level * load.gpu_compute,
             gpu_memory=level * load.gpu_memory,
-            cpu_load=level * load.cpu_load,
-            dram_load=level * load.dram_load,
+            cpu_load=level * load.cpu_load * self._host,
+            dram_load=level * load.dram_load * self._host,
         )
 
 
@@ -129,26 +138,32 @@ def open_writer(path: str | None) -> Writer | None:
 
 
 def virtual_loads(
-    complexity: Complexity, batch_size: int, eval_batch_size: int, resolution: int
+    complexity: Complexity, recipe: Recipe, resolution: int, slots: int = 1
 ) -> dict[str, Load]:
-    """Levels of each phase of a training on the virtual node's GPU.
+    """Levels of each phase of a training on one of the virtual node's GPUs.
 
     Args:
         complexity: Costs of the network for one image.
-        batch_size: Images of a training step.
-        eval_batch_size: Images of an evaluation step.
+        recipe: How it is trained: sizes of the steps of each phase.
         resolution: Height and width of the images, in pixels.
+        slots: GPUs that share each training step.
     """
     from wattproof.virtual.load import training_load
 
-    loads: dict[str, Load] = {}
-    for phase in PHASES:
-        loads[phase] = training_load(
+    own = -(-recipe.batch_size // slots)
+    sizes = {
+        "eval": recipe.eval_batch_size,
+        "throughput": recipe.inference.batch_size,
+        "latency": 1,
+    }
+    return {
+        phase: training_load(
             macs=complexity.macs,
             params=complexity.params,
             activations=complexity.activations,
-            batch_size=eval_batch_size if phase == "eval" else batch_size,
-            phase=phase,
+            batch_size=sizes.get(phase, own),
+            phase=KINDS[phase],
             resolution=resolution,
         )
-    return loads
+        for phase in PHASES
+    }

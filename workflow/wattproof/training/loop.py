@@ -1,126 +1,75 @@
-"""One training, from warm-up to test accuracy, with a mark at each edge. Imports torch."""
+"""One training, from warm-up to test and inference, with a mark at each edge. Imports torch."""
 
 from __future__ import annotations
 
-import copy
-import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
 import torch
-from torch import nn
 
+from wattproof.training import epoch as parts
+from wattproof.training import inference
 from wattproof.training.activity import Activity
-from wattproof.training.augment import Augmentation
 from wattproof.training.datasets import Data
-from wattproof.training.feed import Batch, Feed, FeedSettings, open_feed
-from wattproof.training.marks import MarkWriter
-from wattproof.training.regnet import build
+from wattproof.training.failures import EXPECTED, Deadline, RunFailedError, explain
 from wattproof.training.schedule import kept_epochs, learning_rate
-from wattproof.training.setup import make_optimizer, prepare
+from wattproof.training.setup import prepare
 from wattproof.training.spec import Outcome, TrainSpec
-from wattproof.units import ns_to_s, s_to_ns
-
-EVAL_BATCH_SIZE = 128
-LABEL_SMOOTHING = 0.1
-CROP_PAD_SHARE = 8
-"""An image is padded by a share of 1/8 of its side: 4 pixels at 32."""
+from wattproof.training.state import State, new_state, throwaway
+from wattproof.training.team import Team
 
 OnEpoch = Callable[[int, float], None]
 """Called after each epoch with its 0-based number and the validation accuracy."""
 
-
-class RunFailedError(Exception):
-    """The run ends here for a reason of its own; the message is the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mean:
-    """Mean loss and accuracy (0 to 1) over images."""
-
-    loss: float
-    accuracy: float
+Load = Callable[[], Data]
+"""Loads the data set."""
 
 
-def train(
-    spec: TrainSpec,
-    data: Data,
-    marks: MarkWriter,
-    activity: Activity,
-    *,
-    run_id: str,
-    slot: int = 0,
-    seed: int = 0,
-    threads: int = 1,
-    device: torch.device | None = None,
-    on_epoch: OnEpoch | None = None,
-) -> Outcome:
-    """Train a network and say how it went.
+class Marks(Protocol):
+    """Where edges are marked: `marks.MarkWriter`, or nowhere."""
 
-    One batch is trained and one evaluated on a copy of the network before the mark run_begin, so
-    that start-up (libraries, kernels, memory) is outside of all windows. A run that fails leaves
-    the epoch it failed in without its end marks, and has its run_end.
+    def mark(
+        self,
+        kind: str,
+        run_id: str | None = None,
+        name: str | None = None,
+        epoch: int | None = None,
+        slot: int | None = None,
+        **metrics: float | None,
+    ) -> int:
+        """Write one mark, stamped now; return the monotonic stamp in nanoseconds."""
+        ...
+
+
+class Training:
+    """One training of this process.
 
     Args:
         spec: What to train and how.
-        data: See `datasets.load`.
         marks: Where edges are marked.
         activity: Told what goes on; idle between phases and at the end.
         run_id: Run.
-        slot: Slot of the run.
-        seed: Of weights, order and augmentation. Equal seeds give equal runs on one machine.
+        slot: Slot of the run in marks; None for a run on several.
+        seed: Of weights, order and augmentation.
         threads: CPU threads.
-        device: Where to train; None = CPU.
-        on_epoch: Called after each epoch.
-
-    Returns:
-        The outcome: "failed" with a reason if the loss diverged, memory or time ran out, or
-        PyTorch could not go on.
+        device: Where to train.
+        team: The processes of the run.
     """
-    prepare(threads)
-    run = _Run(spec, data, marks, activity, run_id, slot, seed, device or torch.device("cpu"))
-    reason = ""
-    try:
-        run.warm_up()
-        run.begin()
-        for epoch, place in enumerate(kept_epochs(spec.recipe.epochs, spec.shorten)):
-            accuracy = run.epoch(epoch, place)
-            if on_epoch is not None:
-                on_epoch(epoch, accuracy)
-        run.test()
-    except RunFailedError as error:
-        reason = str(error)
-    except MemoryError:
-        reason = "out of memory"
-    except RuntimeError as error:
-        reason = _explain(error)
-    finally:
-        activity.idle()
-        run.close()
-    return run.end(reason)
-
-
-def _explain(error: RuntimeError) -> str:
-    first = (str(error).strip().splitlines() or ["no message"])[0]
-    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return f"out of memory: {first}"
-    return f"PyTorch: {first}"
-
-
-class _Run:
-    """State of one training."""
 
     def __init__(
         self,
         spec: TrainSpec,
-        data: Data,
-        marks: MarkWriter,
+        marks: Marks,
         activity: Activity,
+        *,
         run_id: str,
-        slot: int,
+        slot: int | None,
         seed: int,
+        threads: int,
         device: torch.device,
+        team: Team,
     ) -> None:
         self._spec = spec
         self._recipe = spec.recipe
@@ -129,66 +78,106 @@ class _Run:
         self._run_id = run_id
         self._slot = slot
         self._seed = seed
+        self._threads = threads
         self._device = device
-        self._data = data
-        self._feeding = FeedSettings(
-            batch_size=self._recipe.batch_size,
-            eval_batch_size=EVAL_BATCH_SIZE,
-            augmentation=Augmentation(
-                pad=spec.network.resolution // CROP_PAD_SHARE,
-                flip=data.flip,
-                cutout=self._recipe.cutout,
-            ),
-            seed=seed,
-            kind=spec.feed,
-            workers=spec.workers,
-        )
-        self._feed: Feed | None = None
-        self._criterion = nn.CrossEntropyLoss(label_smoothing=LABEL_SMOOTHING)
-        self._begin_ns: int | None = None
+        self._team = team
+        self._deadline = Deadline(spec.time_limit_s)
+        self._duration_s: float | None = None
+        self._begun = self._over = False
         self._epochs = 0
         self._val_accuracy: float | None = None
         self._test_accuracy: float | None = None
 
-    def warm_up(self) -> None:
-        """Put everything in place, and do each kind of step once on a copy."""
-        feed = self._feed = open_feed(self._data, self._feeding, self._device)
-        self._model = build(self._spec.network, self._seed).to(self._device)
-        self._optimizer = make_optimizer(self._model, self._recipe)
-        model = copy.deepcopy(self._model)
-        optimizer = make_optimizer(model, self._recipe)
-        self._activity.phase("train")
-        self._step(model, optimizer, feed.warm_up())
-        self._activity.phase("eval")
-        model.eval()
-        with torch.inference_mode():
-            model(next(feed.evaluate("validation")).images)
-        self._synchronise()
+    def go(self, data: Data, on_epoch: OnEpoch | None = None) -> None:
+        """Do all of it.
+
+        Raises:
+            RunFailedError: The run ends for a reason of its own.
+            RuntimeError, MemoryError, OSError, EOFError: The machine could not go on.
+        """
+        prepare(self._threads, self._recipe.deterministic)
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
+        state = new_state(
+            self._spec,
+            data,
+            self._activity,
+            self._deadline,
+            self._seed,
+            self._device,
+            self._team,
+        )
+        try:
+            self._warm_up(state)
+            self._deadline.start(self._mark("run_begin"))
+            self._begun = True
+            for epoch, place in enumerate(kept_epochs(self._recipe.epochs, self._spec.shorten)):
+                accuracy = self._epoch(state, epoch, place)
+                if on_epoch is not None:
+                    on_epoch(epoch, accuracy)
+            self._test(state)
+            self._end()
+            self._infer(state)
+        finally:
+            self._activity.idle()
+            state.feed.close()
+
+    def conclude(self, reason: str) -> Outcome:
+        """Close the run's window, if that is still to do, and sum up.
+
+        Args:
+            reason: Why the run failed; empty if it did not.
+        """
         self._activity.idle()
+        self._end()
+        return Outcome(
+            status="failed" if reason else "ok",
+            reason=reason,
+            epochs=self._epochs,
+            duration_s=self._duration_s,
+            val_accuracy=self._val_accuracy,
+            test_accuracy=self._test_accuracy,
+            complexity=self._spec.network.complexity(),
+        )
 
-    def begin(self) -> None:
-        """Open the run's window."""
-        self._begin_ns = self._mark("run_begin")
+    def _warm_up(self, state: State) -> None:
+        """Do each kind of step once on a copy, outside of all windows."""
+        copy = throwaway(state)
+        self._activity.phase("train")
+        parts.step(copy, state.feed.warm_up(), self._recipe.label_smoothing, self._team.world)
+        self._activity.phase("eval")
+        copy.model.eval()
+        with torch.inference_mode():
+            for batch in state.feed.evaluate("validation"):
+                copy.model(batch.images)
+                break
+        state.synchronise()
+        del copy
+        # What was freed is the device's again: a run's memory is that of the run alone.
+        gc.collect()
+        self._activity.idle()
+        self._team.total([0.0])
 
-    def epoch(self, epoch: int, place: int) -> float:
+    def _epoch(self, state: State, epoch: int, place: int) -> float:
         """Train and validate one epoch; return the validation accuracy.
 
         Args:
+            state: The training.
             epoch: 0-based number of the epoch in this run.
             place: 0-based epoch of the schedule: another one if the training is shortened.
         """
-        rate = learning_rate(self._recipe.policy, self._recipe.lr, place, self._recipe.epochs)
-        for group in self._optimizer.param_groups:
+        recipe = self._recipe
+        rate = learning_rate(recipe.policy, recipe.lr, place, recipe.epochs, recipe.warmup_epochs)
+        for group in state.learner.optimizer.param_groups:
             group["lr"] = rate
         self._mark("epoch_begin", epoch=epoch)
-        self._mark("phase_begin", name="train", epoch=epoch)
-        trained = self._train_epoch(epoch)
-        self._activity.idle()
-        self._mark("phase_end", name="train", epoch=epoch)
-        self._mark("phase_begin", name="eval", epoch=epoch)
-        validated = self._evaluate("validation")
-        self._activity.idle()
-        self._mark("phase_end", name="eval", epoch=epoch)
+        with self._phase("train", epoch):
+            trained = parts.train(state, epoch, place)
+        if recipe.precise_bn_images:
+            with self._phase("precise_bn", epoch):
+                parts.precise_statistics(state, epoch)
+        with self._phase("eval", epoch):
+            validated = parts.evaluate(state, "validation")
         self._mark(
             "epoch_end",
             epoch=epoch,
@@ -202,92 +191,36 @@ class _Run:
         self._val_accuracy = validated.accuracy
         return validated.accuracy
 
-    def test(self) -> None:
+    def _test(self, state: State) -> None:
         """Look at the test part, once."""
-        self._mark("phase_begin", name="test")
-        self._test_accuracy = self._evaluate("test").accuracy
-        self._activity.idle()
-        self._mark("phase_end", name="test")
+        with self._phase("test"):
+            self._test_accuracy = parts.evaluate(state, "test").accuracy
 
-    def close(self) -> None:
-        """End the processes that feed the training."""
-        if self._feed is not None:
-            self._feed.close()
+    def _infer(self, state: State) -> None:
+        """Measure inference, after the run's window: its energy is no energy of the training."""
+        wanted = self._recipe.inference
+        if wanted.seconds:
+            size = wanted.batch_size
+            inference.measure(state, inference.THROUGHPUT, wanted.seconds, size, self._bare_mark)
+        if wanted.latency_seconds:
+            inference.measure(state, inference.LATENCY, wanted.latency_seconds, 1, self._bare_mark)
 
-    def end(self, reason: str) -> Outcome:
-        """Close the run's window and sum up."""
-        duration_s = None
-        if self._begin_ns is not None:
+    def _end(self) -> None:
+        if self._begun and not self._over:
+            self._over = True
             end_ns = self._mark("run_end", test_accuracy=self._test_accuracy)
-            duration_s = ns_to_s(end_ns - self._begin_ns)
-        return Outcome(
-            status="failed" if reason else "ok",
-            reason=reason,
-            epochs=self._epochs,
-            duration_s=duration_s,
-            val_accuracy=self._val_accuracy,
-            test_accuracy=self._test_accuracy,
-            complexity=self._spec.network.complexity(),
-        )
+            self._duration_s = self._deadline.since_s(end_ns)
 
-    def _train_epoch(self, epoch: int) -> Mean:
-        self._model.train()
-        loss_sum, right, count = 0.0, 0, 0
-        assert self._feed is not None
-        batches = self._feed.epoch(epoch)
-        for _ in range(self._feed.steps):
-            self._check_time()
-            publish = self._activity.step_due()
-            if publish:
-                self._activity.phase("input")
-            batch = next(batches)
-            if publish:
-                self._activity.phase("train")
-            loss, hits = self._step(self._model, self._optimizer, batch)
-            if not math.isfinite(loss):
-                raise RunFailedError(f"the training loss became {loss} in epoch {epoch}")
-            loss_sum += loss * batch.total
-            right += hits
-            count += batch.total
-        self._synchronise()
-        return Mean(loss_sum / count, right / count)
+    @contextmanager
+    def _phase(self, name: str, epoch: int | None = None) -> Iterator[None]:
+        """Mark a phase; one that fails stays without its end."""
+        self._mark("phase_begin", name=name, epoch=epoch)
+        yield
+        self._activity.idle()
+        self._mark("phase_end", name=name, epoch=epoch)
 
-    def _step(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch
-    ) -> tuple[float, int]:
-        optimizer.zero_grad(set_to_none=True)
-        scores = model(batch.images)
-        loss = self._criterion(scores, batch.labels)
-        loss.backward()
-        optimizer.step()
-        hits = (scores.detach().argmax(1) == batch.labels).sum()
-        return float(loss.item()), int(hits.item())
-
-    def _evaluate(self, part: str) -> Mean:
-        self._activity.phase("eval")
-        self._model.eval()
-        loss_sum, right, count = 0.0, 0, 0
-        assert self._feed is not None
-        with torch.inference_mode():
-            for batch in self._feed.evaluate(part):
-                self._check_time()
-                scores = self._model(batch.images)
-                # Without label smoothing: the smoothed loss is for learning, not for comparing.
-                loss = nn.functional.cross_entropy(scores, batch.labels, reduction="sum")
-                loss_sum += float(loss.item())
-                right += int((scores.argmax(1) == batch.labels).sum().item())
-                count += batch.total
-        return Mean(loss_sum / count, right / count)
-
-    def _check_time(self) -> None:
-        limit_s = self._spec.time_limit_s
-        assert self._begin_ns is not None
-        if time.monotonic_ns() - self._begin_ns > s_to_ns(limit_s):
-            raise RunFailedError(f"the time limit of {limit_s:g} s was reached")
-
-    def _synchronise(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+    def _bare_mark(self, kind: str, name: str, **more: int) -> int:
+        return self._mark(kind, name=name, **more)
 
     def _mark(
         self,
@@ -299,3 +232,59 @@ class _Run:
         return self._marks.mark(
             kind, run_id=self._run_id, name=name, epoch=epoch, slot=self._slot, **metrics
         )
+
+
+def train(
+    spec: TrainSpec,
+    load: Data | Load,
+    marks: Marks,
+    activity: Activity,
+    *,
+    run_id: str,
+    slot: int | None = 0,
+    seed: int = 0,
+    threads: int = 1,
+    device: torch.device | None = None,
+    on_epoch: OnEpoch | None = None,
+    team: Team | None = None,
+) -> Outcome:
+    """Train a network and say how it went.
+
+    One batch is trained and one evaluated on a copy of the network before the mark run_begin, so
+    that start-up (libraries, kernels, memory) is outside of all windows. A run that fails leaves
+    the epoch it failed in without its end marks, and has its run_end.
+
+    Args:
+        spec: What to train and how.
+        load: See `datasets.load`: the data, or what loads them; that can end the run as failed.
+        marks: Where edges are marked.
+        activity: Told what goes on; idle between phases and at the end.
+        run_id: Run.
+        slot: Slot of the run; None for a run on several.
+        seed: Of weights, order and augmentation. Equal seeds give equal runs on one machine.
+        threads: CPU threads.
+        device: Where to train; None = CPU.
+        on_epoch: Called after each epoch.
+        team: The processes of the run; None = this one alone.
+
+    Returns:
+        The outcome: "failed" with a reason if the loss diverged, memory or time ran out, a
+        process died that the run needs, or PyTorch could not go on.
+    """
+    training = Training(
+        spec,
+        marks,
+        activity,
+        run_id=run_id,
+        slot=slot,
+        seed=seed,
+        threads=threads,
+        device=device or torch.device("cpu"),
+        team=team or Team(),
+    )
+    reason = ""
+    try:
+        training.go(load() if callable(load) else load, on_epoch)
+    except (RunFailedError, *EXPECTED) as error:
+        reason = explain(error)
+    return training.conclude(reason)

@@ -45,11 +45,12 @@ class MarkWriter:
         Args:
             kind: run_begin, epoch_begin, phase_begin, load_begin, or …_end.
             run_id: Run; None outside runs.
-            name: train, eval or test for phases, the kind of load for loads.
+            name: train, precise_bn, eval, test, throughput or latency for phases; the kind of
+                load for loads.
             epoch: 0-based epoch.
             slot: Slot of the run.
             **metrics: train_loss, val_accuracy … (columns of table ``marks``); a value that is
-                not finite is written as null.
+                not finite is written as null. ``images`` is a whole number.
 
         Returns:
             The monotonic stamp in nanoseconds.
@@ -79,6 +80,14 @@ class MarkWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+class NoMarks:
+    """Stands for a `MarkWriter` in processes of a run that do not mark."""
+
+    def mark(self, *_what: object, **_more: object) -> int:
+        """Write nothing; return the monotonic stamp in nanoseconds."""
+        return time.monotonic_ns()
 
 
 def read_marks(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -12,14 +12,19 @@ FLOOR = 1e-6
 POLICIES = ("cos", "exp", "lin")
 
 
-def learning_rate(policy: str, base: float, epoch: int, epochs: int) -> float:
+WARM_UP_START = 0.1
+"""Share of the schedule's rate in the first epoch of a warm-up."""
+
+
+def learning_rate(policy: str, base: float, epoch: int, epochs: int, warmup: int = 0) -> float:
     """Learning rate of an epoch; constant within it.
 
     Args:
         policy: "cos": (1−m)·½(1+cos(πe/E))+m; "lin": (1−m)(1−e/E)+m; "exp": m^(e/E).
         base: Learning rate of the first epoch.
         epoch: 0-based epoch e.
-        epochs: All epochs E of the run.
+        epochs: All epochs E of the schedule.
+        warmup: In so many epochs w the schedule's rate is multiplied by 0.1(1−e/w)+e/w.
 
     Raises:
         WattproofError: There is no such policy.
@@ -36,6 +41,9 @@ def learning_rate(policy: str, base: float, epoch: int, epochs: int) -> float:
             f"There is no learning-rate policy '{policy}'.{did_you_mean(policy, POLICIES)} "
             "Correct the configuration."
         )
+    if epoch < warmup:
+        climbed = epoch / warmup
+        factor *= WARM_UP_START * (1 - climbed) + climbed
     return factor * base
 
 

@@ -10,16 +10,20 @@ from torch import nn
 from torch.utils import deterministic
 
 from wattproof.errors import WattproofError
-from wattproof.training.spec import Recipe
+from wattproof.training.recipe import Recipe
 
 WEIGHT_DECAY = 5e-4
 
 
-def pick_device(wanted: str) -> torch.device:
+def pick_device(wanted: str, index: int = 0) -> torch.device:
     """Return the device to train on.
 
+    Args:
+        wanted: auto, cpu or cuda.
+        index: Of the process among those of its run: each has a GPU of its own.
+
     Raises:
-        WattproofError: CUDA was asked for and is not there.
+        WattproofError: CUDA was asked for and is not there, or has fewer devices.
     """
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
@@ -27,7 +31,14 @@ def pick_device(wanted: str) -> torch.device:
             "key 'device' is 'cuda', but PyTorch sees no CUDA device; set it to 'cpu' or run "
             "wattproof doctor."
         )
-    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+    if not there or wanted == "cpu":
+        return torch.device("cpu")
+    if index >= torch.cuda.device_count():
+        raise WattproofError(
+            f"the run has {index + 1} slots or more, but PyTorch sees {torch.cuda.device_count()} "
+            "CUDA devices; give it no more slots than that."
+        )
+    return torch.device("cuda", index)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -47,16 +58,17 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return kind(groups, lr=recipe.lr, weight_decay=WEIGHT_DECAY)
 
 
-def prepare(threads: int) -> None:
-    """Set the threads of this process and make PyTorch deterministic.
+def prepare(threads: int, exactly: bool = True) -> None:
+    """Set the threads of this process, and whether equal seeds give equal runs.
 
     Args:
         threads: CPU threads.
+        exactly: Only deterministic operations; else cuDNN tries out which are fastest.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(exactly)
+    torch.backends.cudnn.benchmark = not exactly
     # Filling fresh memory guards against bugs that this code does not have, and costs time.
     # (A property that the module puts in place at run time, so type checkers miss it.)
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

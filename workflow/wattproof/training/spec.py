@@ -10,38 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from wattproof import space
-from wattproof.errors import WattproofError, did_you_mean
+from wattproof.errors import WattproofError
 from wattproof.space import Complexity, Network
 from wattproof.training import datasets, loads
-from wattproof.training.schedule import POLICIES
+from wattproof.training.checks import NUMBER, TEXT, WHOLE, choice, get
+from wattproof.training.recipe import Recipe, parse_recipe
 
 DEVICES = ("auto", "cpu", "cuda")
 FEEDS = ("device", "loader")
-OPTIMIZERS = ("adam", "adamw", "sgd")
-
-_TEXT, _WHOLE, _NUMBER = "text", "a whole number", "a number"
-_KINDS: dict[str, tuple[type, ...]] = {_TEXT: (str,), _WHOLE: (int,), _NUMBER: (int, float)}
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Training parameters of a configuration.
-
-    Attributes:
-        lr: Learning rate of the first epoch.
-        optimizer: sgd, adam or adamw.
-        policy: Learning-rate schedule, see `schedule.learning_rate`.
-        cutout: Side of the hidden square in pixels; 0 = none.
-        batch_size: Images of a step.
-        epochs: Epochs of the schedule.
-    """
-
-    lr: float
-    optimizer: str
-    policy: str
-    cutout: int
-    batch_size: int
-    epochs: int
+DDP = "ddp"
+"""Setting of runs that occupy several slots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +67,8 @@ class Spec:
         run_id: Unique in the campaign.
         setting: single, packed, ddp or calibration.
         seed: Of weights, order and augmentation, or of the synchronisation pattern.
-        slot: Index of the slot.
+        slot: Index of the slot; None for a run on all slots (ddp).
+        slots: All slots of the run: device i of the process is ``slots[i]``.
         threads: CPU threads of a training.
         marks: File to append marks to.
         result: File to write the result to.
@@ -101,7 +80,8 @@ class Spec:
     run_id: str
     setting: str
     seed: int
-    slot: int
+    slot: int | None
+    slots: tuple[int, ...]
     threads: int
     marks: str
     result: str
@@ -187,44 +167,48 @@ def parse_spec(document: Mapping[str, Any]) -> Spec:
     Raises:
         WattproofError: One sentence with key and remedy, for the first mistake.
     """
-    kind = _choice(document, "kind", ("load", "train"))
+    kind = choice(document, "kind", ("load", "train"))
     work: TrainSpec | LoadSpec
     if kind == "train":
         work = _parse_training(document)
     else:
-        seconds = float(_get(document, "seconds", _NUMBER, least=0))
-        work = LoadSpec(_choice(document, "load", loads.KINDS), seconds)
+        seconds = float(get(document, "seconds", NUMBER, least=0))
+        work = LoadSpec(choice(document, "load", loads.KINDS), seconds)
     activity = document.get("activity")
     if activity is not None and not isinstance(activity, str):
         raise WattproofError(f"key 'activity' must be a path or null, but is {activity!r}.")
+    setting = get(document, "setting", TEXT)
+    slot, slots = _parse_slots(document, setting)
     return Spec(
-        run_id=_get(document, "run_id", _TEXT),
-        setting=_get(document, "setting", _TEXT),
-        seed=_get(document, "seed", _WHOLE, least=0),
-        slot=_get(document, "slot", _WHOLE, least=0),
-        threads=_get(document.get("training") or {"threads": 1}, "threads", _WHOLE, least=1),
-        marks=_get(document, "marks", _TEXT),
-        result=_get(document, "result", _TEXT),
+        run_id=get(document, "run_id", TEXT),
+        setting=setting,
+        seed=get(document, "seed", WHOLE, least=0),
+        slot=slot,
+        slots=slots,
+        threads=get(document.get("training") or {"threads": 1}, "threads", WHOLE, least=1),
+        marks=get(document, "marks", TEXT),
+        result=get(document, "result", TEXT),
         activity=activity,
-        device=_choice(document, "device", DEVICES),
+        device=choice(document, "device", DEVICES),
         work=work,
     )
 
 
-def parse_recipe(config: Mapping[str, Any]) -> Recipe:
-    """Take the training parameters out of a configuration.
-
-    Raises:
-        WattproofError: One is missing or wrong.
-    """
-    return Recipe(
-        lr=float(_get(config, "lr", _NUMBER, least=0)),
-        optimizer=_choice(config, "optimizer", OPTIMIZERS),
-        policy=_choice(config, "policy", POLICIES),
-        cutout=_get(config, "cutout", _WHOLE, least=0),
-        batch_size=_get(config, "batch_size", _WHOLE, least=2),
-        epochs=_get(config, "epochs", _WHOLE, least=1),
-    )
+def _parse_slots(document: Mapping[str, Any], setting: str) -> tuple[int | None, tuple[int, ...]]:
+    """Return the slot of marks and results (None for ddp), and all slots of the run."""
+    if document.get("slot", 0) is None and setting == DDP:
+        slot = None
+    else:
+        slot = get(document, "slot", WHOLE, least=0)
+    listed = document.get("slots", [0 if slot is None else slot])
+    whole = isinstance(listed, list) and all(type(one) is int and one >= 0 for one in listed)
+    if not whole or not listed or len(set(listed)) < len(listed):
+        raise WattproofError(
+            f"key 'slots' must list different whole numbers from 0, but is {listed!r}; correct it."
+        )
+    if setting != DDP and slot not in listed:
+        raise WattproofError(f"key 'slots' must contain slot {slot}, but is {listed!r}; add it.")
+    return None if setting == DDP else slot, tuple(listed)
 
 
 def _parse_training(document: Mapping[str, Any]) -> TrainSpec:
@@ -238,51 +222,30 @@ def _parse_training(document: Mapping[str, Any]) -> TrainSpec:
     for key, path in (("data_dir", data_dir), ("cache_dir", cache_dir)):
         if path is not None and not isinstance(path, str):
             raise WattproofError(f"key 'training.{key}' must be a path or null: {path!r}.")
-    dataset = _get(training, "dataset", _TEXT)
+    dataset = get(training, "dataset", TEXT)
     train_images = training.get("train_images")
     if train_images is not None:
-        train_images = _get(training, "train_images", _WHOLE, least=1)
+        train_images = get(training, "train_images", WHOLE, least=1)
     # A configuration of a space that searches the way of feeding has its own.
-    feed = _choice({"feed": "device", **training, **config}, "feed", FEEDS)
+    feed = choice({"feed": "device", **training, **config}, "feed", FEEDS)
     datasets.check(dataset, data_dir, train_images)
-    network = space.get(_get(document, "space", _TEXT)).realise(
+    # A configuration of a space that searches the resolution has its own.
+    sized = (config, "resolution") if "resolution" in config else (training, "image_size")
+    side = get(*sized, WHOLE, least=8)
+    network = space.get(get(document, "space", TEXT)).realise(
         config,
-        resolution=_get(training, "image_size", _WHOLE, least=8),
+        resolution=side,
         classes=datasets.classes(dataset),
     )
     return TrainSpec(
         network=network,
-        recipe=parse_recipe(config),
+        recipe=parse_recipe(config, training),
         dataset=dataset,
         data_dir=data_dir,
         train_images=train_images,
-        time_limit_s=float(_get(training, "time_limit_s", _NUMBER, least=0)),
-        shorten=_get({"shorten": 1, **training}, "shorten", _WHOLE, least=1),
+        time_limit_s=float(get(training, "time_limit_s", NUMBER, least=0)),
+        shorten=get({"shorten": 1, **training}, "shorten", WHOLE, least=1),
         feed=feed,
-        workers=_get({"workers": 0, **training}, "workers", _WHOLE, least=0),
+        workers=get({"workers": 0, **training}, "workers", WHOLE, least=0),
         cache_dir=cache_dir,
     )
-
-
-def _get(group: Mapping[str, Any], key: str, kind: str, least: float | None = None) -> Any:
-    if key not in group:
-        raise WattproofError(f"key '{key}' is missing; add it.")
-    value = group[key]
-    if kind == _WHOLE and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, _KINDS[kind]) or isinstance(value, bool):
-        raise WattproofError(f"key '{key}' must be {kind}, but is {value!r}; correct it.")
-    # "not at least" rather than "less than": JSON as Python reads it knows NaN.
-    if isinstance(value, int | float) and least is not None and not value >= least:
-        raise WattproofError(f"key '{key}' must be at least {least}, but is {value!r}; raise it.")
-    return value
-
-
-def _choice(group: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str:
-    value: str = _get(group, key, _TEXT)
-    if value not in known:
-        raise WattproofError(
-            f"key '{key}' is {value!r}, which is none of {', '.join(known)}."
-            f"{did_you_mean(value, known)}"
-        )
-    return value
