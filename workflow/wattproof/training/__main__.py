@@ -3,78 +3,25 @@
 Exit status: 0 if the run ended, also as failed (its result says why); 1 with one sentence on
 standard error if the spec is wrong; 143 on SIGTERM, without a result: the run is not finished.
 Standard output carries one JSON line for each epoch.
+
+A run over several slots (ddp) starts ``… SPEC.json --rank K --port P`` for each further one; such a
+process says on its standard output why it failed, with exit status 3.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
+import argparse
 import os
 import sys
 
 from wattproof.errors import WattproofError
-from wattproof.training import datasets, loads
-from wattproof.training.activity import Activity, open_writer, virtual_loads
+from wattproof.training import loads
+from wattproof.training.activity import Activity, open_writer
 from wattproof.training.lifetime import end_with_parent, exit_on_sigterm
 from wattproof.training.marks import MarkWriter
-from wattproof.training.schedule import kept_epochs
 from wattproof.training.spec import LoadSpec, Outcome, Spec, TrainSpec, read_spec, write_result
 from wattproof.training.work import Crew, usable_threads
 from wattproof.units import ns_to_s
-
-
-def _say(event: dict[str, object]) -> None:
-    # Who listens may be gone; that must not end the training.
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
-
-
-def _train(spec: Spec, work: TrainSpec, marks: MarkWriter) -> Outcome:
-    from wattproof.training import loop
-    from wattproof.training.setup import pick_device
-
-    device = pick_device(spec.device)
-    data = datasets.load(
-        work.dataset,
-        work.data_dir,
-        work.network.resolution,
-        work.train_images,
-        cache_dir=work.cache_dir,
-    )
-    writer = open_writer(spec.activity)
-    levels = None
-    if writer is not None:
-        levels = virtual_loads(
-            work.network.complexity(),
-            work.recipe.batch_size,
-            loop.EVAL_BATCH_SIZE,
-            work.network.resolution,
-        )
-
-    def on_epoch(epoch: int, val_accuracy: float) -> None:
-        _say(
-            {
-                "event": "epoch",
-                "run_id": spec.run_id,
-                "epoch": epoch,
-                "of": len(kept_epochs(work.recipe.epochs, work.shorten)),
-                "val_accuracy": val_accuracy,
-            }
-        )
-
-    return loop.train(
-        work,
-        data,
-        marks,
-        Activity(writer, spec.slot, levels),
-        run_id=spec.run_id,
-        slot=spec.slot,
-        seed=spec.seed,
-        threads=spec.threads,
-        device=device,
-        on_epoch=on_epoch,
-    )
 
 
 def _has_cuda(spec: Spec) -> bool:
@@ -103,7 +50,7 @@ def _play(spec: Spec, work: LoadSpec, marks: MarkWriter) -> Outcome:
     crew = _crew(spec, work.load)
     if crew is None:
         return Outcome("failed", "load 'gpu' needs a CUDA device and there is none")
-    activity = Activity(open_writer(spec.activity), spec.slot)
+    activity = Activity(open_writer(spec.activity), spec.slots[0])
     steps = loads.programme(work.load, work.seconds, spec.seed)
     with crew:
         begin_ns = marks.mark("load_begin", spec.run_id, work.load, slot=spec.slot)
@@ -117,19 +64,30 @@ def main(arguments: list[str]) -> int:
     exit_on_sigterm()
     end_with_parent()
     try:
-        if len(arguments) != 1:
+        if not arguments:
             raise WattproofError("Give one argument: python -m wattproof.training SPEC.json.")
-        spec = read_spec(arguments[0])
-        marks = MarkWriter(spec.marks)
+        options = _options(arguments)
+        spec = read_spec(options.spec)
         if isinstance(spec.work, TrainSpec):
-            outcome = _train(spec, spec.work, marks)
+            from wattproof.training import run
+
+            if options.rank:
+                return run.other_process(spec, spec.work, options.rank, options.port)
+            run.first_process(spec, spec.work, options.spec)
         else:
-            outcome = _play(spec, spec.work, marks)
-        write_result(spec, outcome)
+            write_result(spec, _play(spec, spec.work, MarkWriter(spec.marks)))
     except WattproofError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m wattproof.training")
+    parser.add_argument("spec", help="JSON file that says what the run is")
+    parser.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

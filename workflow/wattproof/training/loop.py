@@ -234,6 +234,21 @@ class Training:
         )
 
 
+def attempt(training: Training, load: Load, on_epoch: OnEpoch | None = None) -> str:
+    """Load the data and train; return why that failed, or nothing if it did not.
+
+    Args:
+        training: To be done.
+        load: Loads the data.
+        on_epoch: Called after each epoch.
+    """
+    try:
+        training.go(load(), on_epoch)
+    except (RunFailedError, *EXPECTED) as error:
+        return explain(error)
+    return ""
+
+
 def train(
     spec: TrainSpec,
     load: Data | Load,
@@ -282,9 +297,5 @@ def train(
         device=device or torch.device("cpu"),
         team=team or Team(),
     )
-    reason = ""
-    try:
-        training.go(load() if callable(load) else load, on_epoch)
-    except (RunFailedError, *EXPECTED) as error:
-        reason = explain(error)
+    reason = attempt(training, load if callable(load) else lambda: load, on_epoch)
     return training.conclude(reason)
