@@ -63,7 +63,7 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
     PyTorch's own `SyncBatchNorm` needs CUDA. Shares may differ in size.
     """
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (PyTorch's name)
+    def forward(self, input: Tensor) -> Tensor:
         """Normalise images of shape (batch, channels, height, width)."""
         if not self.training:
             return super().forward(input)
