@@ -40,20 +40,20 @@ def with_plan(**changes: Any) -> config.Config:
 def test_plans_from_before_there_were_groups_keep_every_name_and_digest() -> None:
     """Else a campaign that is half trained would train everything anew.
 
-    Computed by the code of commit 054dcf6^ (before groups, recipes and modes). They change
-    only with `plan.TRAINING_VERSION`, or by mistake.
+    Of version 2 of the training code: they change only with `plan.TRAINING_VERSION`, or by
+    mistake.
     """
     rows = plan.make_plan(complete(OLD))
     parts = plan.by_recording(rows)
     assert {name: plan.recording_digest(part) for name, part in parts.items()} == {
-        "calibration-000": "c86dc1b158b6e8c2",
-        "single-000": "c375daf665cd5f7e",
-        # Replicates stood here, too, until campaigns could grow (TRAINING_VERSION 2).
-        "single-001": "9f548120c48092b3",
-        "single-r000": "dd70e59a0102d0ef",
+        "calibration-000": "d12d201d376d6254",
+        "single-000": "31d16416df93979d",
+        # Replicates stood here, too, until campaigns could grow.
+        "single-001": "090f533e6f27a2f3",
+        "single-r000": "c47c3d332226f03e",
     }
     names = [row.run_id for row in rows if row.config]
-    assert names[:3] == ["single-00000-843c2335", "single-00001-8c0a739f", "single-00002-920f3bcc"]
+    assert names[:3] == ["single-00000-090e1d2b", "single-00001-4124b4e3", "single-00002-233f477d"]
 
 
 def test_the_papers_trainings_are_planned() -> None:

@@ -32,8 +32,11 @@ rules (``code_carbon`` …) only appear in their own ``energy_j_`` columns."""
 Z_90 = 1.645
 """Half-width of the central 90 % of a normal distribution, in standard deviations."""
 
-Key = tuple[str, int | None]
-"""Run and 0-based epoch; the epoch is None for the run as a whole."""
+THROUGHPUT, LATENCY = "throughput", "latency"
+"""Inference phases: as many images as can be, and one at a time."""
+
+Key = tuple[str, int | str | None]
+"""Run and 0-based epoch or name of an inference phase; None for the run as a whole."""
 
 
 def build(
@@ -52,7 +55,8 @@ def build(
         runs: Table ``runs``. Of each run only the session named here counts: an earlier session
             may hold the beginning of the same run, cut off.
         windows: Table ``windows``.
-        marks: Table ``marks``; ``epoch_end`` carries losses and accuracies.
+        marks: Table ``marks``; ``epoch_end`` carries losses and accuracies, ``phase_end`` of an
+            inference phase its images.
         energy: Table ``energy``.
         estimates: Table ``estimates``.
         settings: No keys are used.
@@ -108,12 +112,17 @@ class _Lookup:
             )
 
         def whole(frame: pd.DataFrame) -> pd.DataFrame:
-            return frame[frame["level"].isin(["run", "epoch"])]
+            inference = (frame["level"] == "phase") & frame["kind"].isin([THROUGHPUT, LATENCY])
+            return frame[frame["level"].isin(["run", "epoch"]) | inference]
 
         self.windows = {_key(row): row for row in counting(whole(windows))}
         self.marks = {
             (row["run_id"], row["epoch"]): row
             for row in counting(marks[marks["kind"] == "epoch_end"])
+        }
+        phases = (marks["kind"] == "phase_end") & marks["name"].isin([THROUGHPUT, LATENCY])
+        self.images = {
+            (row["run_id"], row["name"]): row.get("images") for row in counting(marks[phases])
         }
         self.energy = {
             (_key(row), row["source"], row["channel"]): row
@@ -200,8 +209,21 @@ def _run_row(
         "node_energy_j": node_j,
         "node_energy_low_j": low_j,
         "node_energy_high_j": high_j,
+        **_inference(outcome["run_id"], node_by, lookup),
         "flags": sorted({*node_flags, *([] if gpu is None else gpu["flags"])}),
         **{f"energy_j_{name}": lookup.estimate_j(key, name) for name in estimators},
+    }
+
+
+def _inference(run_id: str, node_by: str, lookup: _Lookup) -> dict[str, float | None]:
+    """Energy and time of inference; null where the phase was not run or its energy is unknown."""
+    images, alone = (lookup.images.get((run_id, name)) for name in (THROUGHPUT, LATENCY))
+    seconds, alone_s = (lookup.seconds((run_id, name)) for name in (THROUGHPUT, LATENCY))
+    node_j = lookup.node((run_id, THROUGHPUT), node_by)[0]
+    return {
+        "inference_j_per_image": node_j / images if node_j is not None and images else None,
+        "inference_images_hz": images / seconds if images and seconds else None,
+        "latency_s": alone_s / alone if alone and alone_s is not None else None,
     }
 
 
@@ -239,7 +261,8 @@ def _power_w(energy_j: float | None, seconds: float | None) -> float | None:
 
 
 def _key(row: dict[str, Any]) -> Key:
-    return row["run_id"], row["epoch"] if row["level"] == "epoch" else None
+    part = {"epoch": row["epoch"], "phase": row["kind"]}.get(row["level"])
+    return row["run_id"], part
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

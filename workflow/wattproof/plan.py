@@ -19,7 +19,7 @@ from wattproof.config import Config, is_offline
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised when the training code changes what a run does: then finished runs no longer count."""
 
 LIVE = ("mode", "live")

@@ -69,7 +69,12 @@ WINDOW = (
     column("window_id", STRING, "unique in the campaign"),
     RUN,
     column("level", STRING, "run | epoch | phase | load"),
-    column("kind", STRING, "run | epoch | train | eval | idle | prime | stress | gpu | sync"),
+    column(
+        "kind",
+        STRING,
+        "run | epoch | train | precise_bn | eval | test | throughput | latency | idle | prime | "
+        "stress | gpu | sync",
+    ),
     column("epoch", I32, "0-based epoch; null above epoch level", True),
     column("setting", STRING, "single | packed | ddp | calibration"),
     column("slot", I32, "index of the slot; null for node-wide windows", True),
