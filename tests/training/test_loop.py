@@ -14,8 +14,8 @@ from wattproof.training import loop, setup
 from wattproof.training.activity import STEP_INTERVAL_NS, Activity
 from wattproof.training.datasets import Data, Part
 from wattproof.training.marks import MarkWriter, read_marks
-from wattproof.training.regnet import RegNet, build
 from wattproof.training.recipe import Recipe
+from wattproof.training.regnet import RegNet, build
 from wattproof.training.spec import TrainSpec
 
 NETWORK = Network(8, (8, 16), (1, 1), 8, classes=3, resolution=7)
