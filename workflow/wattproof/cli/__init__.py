@@ -29,6 +29,7 @@ for command in (
     space.space,
     campaign.check,
     campaign.verify,
+    campaign.progress,
     audit.audit,
     characterise.characterise,
     doctor.doctor,

@@ -42,3 +42,14 @@ def verify(
     say(json.dumps(found.as_dict(), indent=1) if as_json else str(found))
     if not found.passed:
         raise typer.Exit(1)
+
+
+def progress(
+    results: Annotated[Path, typer.Argument(help="folder of a campaign, e.g. results/demo")],
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """Say how a campaign stands: runs done and left, watts now, energy so far, time left."""
+    from wattproof.session import summary
+
+    found = summary.summarise(results)
+    say(json.dumps(found, indent=1) if as_json else summary.text(found))
