@@ -13,7 +13,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from wattproof import config as campaign_config
-from wattproof import audit, ingest, outline, preflight
+from wattproof import audit, cluster, ingest, outline, preflight
 from wattproof.errors import WattproofError
 
 min_version("9.9")
@@ -64,6 +64,11 @@ report: "workflow/report/workflow.rst"
 
 localrules:
     all,
+
+
+# How many recordings a cluster runs at once is its own business: each has its own node.
+resource_scopes:
+    whole_node="local",
 
 
 include: "workflow/rules/common.smk"

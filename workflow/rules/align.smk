@@ -15,8 +15,11 @@ rule align:
         f"{RESULTS}/logs/align/{{recording}}.log",
     benchmark:
         f"{RESULTS}/timings/align/{{recording}}.tsv"
+    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
     params:
         settings={"min_confidence": CONFIG["analysis"]["min_confidence"]},
     script:

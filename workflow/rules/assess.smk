@@ -13,8 +13,11 @@ rule assess:
         f"{RESULTS}/logs/assess.log",
     benchmark:
         f"{RESULTS}/timings/assess.tsv"
+    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
     params:
         settings={
             key: CONFIG["analysis"][key]

@@ -24,8 +24,11 @@ rule audit_report:
         f"{RESULTS}/logs/audit_report.log",
     benchmark:
         f"{RESULTS}/timings/audit_report.tsv"
+    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
     params:
         campaign=CONFIG,
         config_file=CONFIG_FILE,

@@ -13,8 +13,11 @@ rule benchmark:
         f"{RESULTS}/logs/benchmark.log",
     benchmark:
         f"{RESULTS}/timings/benchmark.tsv"
+    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
     params:
         space=CONFIG["space"],
         campaign=CAMPAIGN,

@@ -14,8 +14,11 @@ rule calibrate:
         f"{RESULTS}/logs/calibrate.log",
     benchmark:
         f"{RESULTS}/timings/calibrate.tsv"
+    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
     params:
         settings={"alpha": CONFIG["analysis"]["alpha"]},
     script:

@@ -19,6 +19,10 @@ INGESTED = {name: name for name in ingest.NAMES} | {
 }
 """Tables that a foreign set is read into, and their files: later stages make these two anew."""
 
+ANALYSIS_JOB = cluster.analysis(CONFIG)
+ANALYSIS_LOCAL = cluster.is_local(CONFIG)
+"""Account and partition of whatever is no recording, and whether it is done by no job at all."""
+
 
 def recorded(table):
     """Paths of one table of all recordings."""

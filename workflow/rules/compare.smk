@@ -14,8 +14,11 @@ rule compare:
         f"{RESULTS}/logs/compare/{{recording}}.log",
     benchmark:
         f"{RESULTS}/timings/compare/{{recording}}.tsv"
+    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
     params:
         reference=lambda wildcards: MANIFEST.sets[wildcards.recording].reference,
         alpha=CONFIG["analysis"]["alpha"],

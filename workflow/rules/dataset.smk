@@ -16,7 +16,10 @@ rule dataset:
         f"{RESULTS}/logs/dataset.log",
     benchmark:
         f"{RESULTS}/timings/dataset.tsv"
+    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
     script:
         "../scripts/dataset.py"

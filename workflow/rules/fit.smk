@@ -12,8 +12,11 @@ rule fit:
         f"{RESULTS}/logs/fit.log",
     benchmark:
         f"{RESULTS}/timings/fit.tsv"
+    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
     params:
         settings=CONFIG["surrogate"],
     script:

@@ -19,9 +19,11 @@ rule ingest:
         f"{RESULTS}/logs/ingest/{{recording}}.log",
     benchmark:
         f"{RESULTS}/timings/ingest/{{recording}}.tsv"
+    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
     resources:
+        **ANALYSIS_JOB,
         mem_mb=2000,
     params:
         manifest=str(MANIFEST.path),

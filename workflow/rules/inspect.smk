@@ -15,7 +15,10 @@ rule inspect:
         f"{RESULTS}/logs/inspect/{{recording}}.log",
     benchmark:
         f"{RESULTS}/timings/inspect/{{recording}}.tsv"
+    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
     script:
         "../scripts/inspect_recording.py"

@@ -23,8 +23,11 @@ rule integrate:
         f"{RESULTS}/logs/integrate/{{recording}}.log",
     benchmark:
         f"{RESULTS}/timings/integrate/{{recording}}.tsv"
+    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
     params:
         settings={
             key: CONFIG["analysis"][key]

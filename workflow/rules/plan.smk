@@ -8,6 +8,7 @@ rule plan:
         f"{RESULTS}/logs/plan.log",
     benchmark:
         f"{RESULTS}/timings/plan.tsv"
+    localrule: True
     conda:
         "../../envs/workflow.yaml"
     params:

@@ -1,5 +1,11 @@
 """Stage recording: train the runs while every instrument samples; seal the raw streams."""
 
+GRES = (
+    {}
+    if campaign_config.is_offline(CONFIG)
+    else {"gres": lambda wildcards: cluster.gres(CONFIG, PLAN[wildcards.recording].slots)}
+)
+
 
 rule recording:
     input:
@@ -18,17 +24,13 @@ rule recording:
         f"{RESULTS}/timings/recording/{{recording}}.tsv"
     conda:
         "../../envs/workflow.yaml"
-    threads: lambda wildcards: PLAN[wildcards.recording].threads
+    threads: lambda wildcards: cluster.cpus(CONFIG, PLAN[wildcards.recording].threads)
     resources:
-        # One recording at a time on a node: its meter, RAPL and host sources see the whole node.
-        node=0 if campaign_config.is_offline(CONFIG) else 1,
-        # What is made without waiting needs neither a node of its own nor a GPU.
-        gpu=lambda wildcards: (
-            0
-            if campaign_config.is_offline(CONFIG)
-            else PLAN[wildcards.recording].slots
-        ),
-        mem_mb=4000,
+        **cluster.recording(CONFIG),
+        **GRES,
+        # One recording at a time on this machine: its meter, RAPL and host sources see all of it.
+        # What is made without waiting needs neither a machine of its own nor a GPU.
+        whole_node=0 if campaign_config.is_offline(CONFIG) else 1,
     params:
         digest=lambda wildcards: PLAN[wildcards.recording].digest,
         # Raw streams are no declared outputs: Snakemake deletes those when a job fails.

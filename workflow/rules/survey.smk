@@ -17,7 +17,10 @@ rule survey:
         f"{RESULTS}/logs/survey.log",
     benchmark:
         f"{RESULTS}/timings/survey.tsv"
+    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
     script:
         "../scripts/survey.py"
