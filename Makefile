@@ -58,7 +58,7 @@ test-slow: setup
 	@$(MAKE) --no-print-directory -j2 --output-sync=target slow-realtime slow-computing
 
 slow-realtime:
-	pytest -m "slow and realtime" -n 2 $(PYTEST_FLAGS)
+	pytest -m "slow and realtime" -n 2 --dist loadfile $(PYTEST_FLAGS)
 
 slow-computing:
 	pytest -m "slow and not realtime" $(PYTEST_FLAGS)

@@ -50,7 +50,6 @@ SlurmctldLogFile={run}/slurmctld.log
 SlurmdLogFile={run}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-TaskProlog={run}/task-prolog
 MpiDefault=none
 SwitchType=switch/none
 SelectType=select/cons_tres
@@ -78,12 +77,6 @@ PartitionName=urgent Nodes=n[1-{nodes}] MaxTime=INFINITE PriorityTier=10 OverSub
 GRES_CONF = """{marker}
 AutoDetect=off
 NodeName=n[1-{nodes}] Name=gpu Type=h100 File={run}/nvidia[0-{last_slot}]
-"""
-
-TASK_PROLOG = """#!/bin/sh
-# Nodes of this Slurm share one machine; recordings lock the machine's node-wide instruments.
-mkdir -p "{run}/locks-$SLURMD_NODENAME"
-echo "export WATTPROOF_LOCKS={run}/locks-$SLURMD_NODENAME"
 """
 
 
@@ -202,9 +195,6 @@ class Cluster:
             "memory": MEMORY_MB,
             "run": RUN,
         }
-        prolog = RUN / "task-prolog"
-        prolog.write_text(TASK_PROLOG.format(**values), encoding="utf-8")
-        prolog.chmod(0o755)
         ETC.mkdir(exist_ok=True)
         for name in FILES:
             path = ETC / name

@@ -16,7 +16,7 @@ LOCK = Path("/run/lock/wattproof-slurm-tests.lock")
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[Cluster]:
     """The test Slurm with idle nodes; skipped where it cannot be had, unless that is forbidden."""
-    running = Cluster(nodes=3, slots=4)
+    running = Cluster(nodes=5, slots=4)
     try:
         cluster.check()
         with LOCK.open("w") as lock:

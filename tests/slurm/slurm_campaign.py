@@ -19,12 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 MINI = """
 campaign: mini
 node: {overrides: {gpu: {count: 4}}}
-plan: {runs: 4, runs_per_recording: 2, seed: 3}
+plan: {runs: 8, runs_per_recording: 4, seed: 3, setting: packed, recipe: {epochs: [4]}}
 training: {train_images: 128}
 calibration: {idle_s: 2, load_s: 2, repeats: 1}
 sources:
   nvml: {}
-  smi: {}
   rapl: {}
   host: {}
   meter: {driver: lmg450}
@@ -56,10 +55,8 @@ class SlurmCampaign:
 
     def start(self, *arguments: str, config: str = MINI) -> "subprocess.Popen[bytes]":
         """Start the workflow with profile ``slurm``, from the repository's root, as documented."""
-        file = self.folder / "mini.yaml"
-        file.write_text(config, encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--profile", "slurm", *QUICK]
-        command += ["--configfile", str(file), "--directory", str(self.folder), *arguments]
+        command = [sys.executable, "-m", "snakemake", "--profile", "slurm"]
+        command += self._arguments(config, arguments)
         with (self.folder / "snakemake.log").open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -71,6 +68,21 @@ class SlurmCampaign:
             )
         self.started.append(process)
         return process
+
+    def _arguments(self, config: str, arguments: tuple[str, ...]) -> list[str]:
+        file = self.folder / "mini.yaml"
+        file.write_text(config, encoding="utf-8")
+        place = ["--configfile", str(file), "--directory", str(self.folder)]
+        return [*arguments, *QUICK, *place]
+
+    def sbatch(self, *arguments: str, config: str = MINI) -> str:
+        """Submit the whole workflow as a batch job, as documented; return the job's number."""
+        command = ["sbatch", "--parsable", f"--output={self.folder}/workflow.log"]
+        command += ["profiles/slurm/workflow.sbatch", *self._arguments(config, arguments)]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
 
     def run(self, *arguments: str, config: str = MINI, seconds: float = 280) -> None:
         """Run the workflow to its end, which must be a good one."""
@@ -92,6 +104,10 @@ class SlurmCampaign:
         """Result files of a recording's runs: inode and time of writing."""
         files = (self.results / "raw" / recording / "runs").glob("*.json")
         return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+
+    def run_ids(self, recording: str) -> set[str]:
+        """Runs that a recording has finished."""
+        return {name.removesuffix(".json") for name in self.finished_runs(recording)}
 
     def trainings(self, recording: str) -> list[dict[str, object]]:
         """Results of a recording's trainings, loads apart."""
@@ -126,10 +142,11 @@ class Training:
 
 
 class Watch(threading.Thread):
-    """Looks at the training processes of this machine until it is left."""
+    """Looks at a campaign's training processes on this machine until it is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
+        self._folder = str(folder)
         self.seen: set[Training] = set()
         self.together: list[set[Training]] = []
         self._stop_it = threading.Event()
@@ -144,17 +161,20 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self._stop_it.wait(0.3):
-            now = {t for p in psutil.process_iter(["cmdline"]) if (t := _training(p)) is not None}
+            found = (_training(p, self._folder) for p in psutil.process_iter(["cmdline"]))
+            now = {training for training in found if training is not None}
             self.seen |= now
             self.together.append(now)
 
 
-def _training(process: psutil.Process) -> Training | None:
+def _training(process: psutil.Process, folder: str) -> Training | None:
     words = process.info["cmdline"] or []
     if "wattproof.training" not in words:
         return None
     try:
         around = process.environ()
+        if process.cwd() != folder:
+            return None
     except psutil.Error:
         return None  # it has ended
     return Training(

@@ -1,5 +1,6 @@
 """The demo campaign through a real Slurm: several nodes, four slots each (issue 5, proof 2)."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,30 +14,38 @@ from wattproof import tables
 
 pytestmark = pytest.mark.timeout(600)
 
+TRAINING = re.compile(r"packed-\d{5}-")
+"""Trainings only: loads are called after their recording (packed-000-00-sync-…)."""
 NODE_WIDE = {"meter": 0.1, "rapl": 0.1, "host": 0.25}
 """Sources that see the whole node, and their periods in seconds."""
 
 
 def test_demo_campaign_on_several_nodes(slurm: Cluster, slurm_campaign: SlurmCampaign) -> None:
     campaign = slurm_campaign
-    with Watch() as watch:
+    with Watch(campaign.folder) as watch:
         campaign.run()
     page = (campaign.results / "report.html").read_text(encoding="utf-8")
     assert "SIMULATED" in page
 
     jobs = {job["comment"]: job for job in slurm.jobs().values()}
     recordings = sorted(path.name for path in (campaign.results / "recordings").iterdir())
-    assert recordings == ["calibration-000", "single-000", "single-001"]
+    assert recordings == ["calibration-000", "packed-000", "packed-001"]
     assert sorted(jobs) == [f"rule_recording_wildcards_{name}" for name in recordings]
     assert {job["state"] for job in jobs.values()} == {"COMPLETED"}
     # Meters see a whole node: no two recordings shared one.
-    assert sorted(job["node"] for job in jobs.values()) == slurm.names
+    nodes = {job["node"] for job in jobs.values()}
+    assert len(nodes) == len(recordings)
+    assert nodes <= set(slurm.names)
 
-    trained = {seen for seen in watch.seen if seen.run_id.startswith("single-0") and seen.node}
-    assert len({seen.run_id for seen in trained}) >= 4
+    trained = {seen for seen in watch.seen if TRAINING.match(seen.run_id)}
+    for name in ("packed-000", "packed-001"):
+        mine = {seen for seen in trained if seen.run_id in campaign.run_ids(name)}
+        assert len(mine) == len({seen.devices for seen in mine}) == 4, "a slot for each run"
+        assert {seen.node for seen in mine} == {jobs[f"rule_recording_wildcards_{name}"]["node"]}
     for moment in watch.together:
-        places = [(seen.node, seen.devices) for seen in moment]
-        assert len(places) == len(set(places)), "two runs at once on one device"
+        places = [(seen.node, seen.devices) for seen in moment & trained]
+        assert len(places) == len(set(places)), "two runs at once on one slot"
+    assert max(len({seen.devices for seen in moment & trained}) for moment in watch.together) > 1
 
     for name in recordings:
         folder = campaign.results / "recordings" / name
