@@ -3,7 +3,9 @@
 GRES = (
     {}
     if campaign_config.is_offline(CONFIG)
-    else {"gres": lambda wildcards: cluster.gres(CONFIG, PLAN[wildcards.recording].slots)}
+    else {
+        "gres": lambda wildcards: cluster.gres(CONFIG, PLAN[wildcards.recording].slots)
+    }
 )
 
 
