@@ -2,83 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
 import pytest
 import torch
+from small_training import DATA, LOADS, NETWORK, FakeWriter, curve, edges, go
 from torch import nn
 
-from wattproof.space.regnet import Network
-from wattproof.training import loop, setup
+from wattproof.training import setup
 from wattproof.training.activity import STEP_INTERVAL_NS, Activity
-from wattproof.training.datasets import Data, Part
-from wattproof.training.marks import MarkWriter, read_marks
 from wattproof.training.recipe import Recipe
 from wattproof.training.regnet import RegNet, build
-from wattproof.training.spec import TrainSpec
-
-NETWORK = Network(8, (8, 16), (1, 1), 8, classes=3, resolution=7)
-"""At 7 pixels nothing is padded or cropped: what the loop feeds is known exactly."""
-
-RECIPE = Recipe(lr=0.03, optimizer="sgd", policy="cos", cutout=0, batch_size=16, epochs=2)
-
-
-@dataclass(frozen=True)
-class FakeLoad:
-    gpu_compute: float
-    gpu_memory: float = 0.0
-    cpu_load: float = 0.0
-    dram_load: float = 0.0
-
-
-class FakeWriter:
-    def __init__(self):
-        self.records = []
-
-    def publish(self, slot, kind, gpu_compute=0.0, gpu_memory=0.0, cpu_load=0.0, dram_load=0.0):
-        self.records.append((slot, kind, gpu_compute))
-
-
-def part(count, seed):
-    """Class k is brighter in row k: easy to learn."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 3
-    images = rng.normal(0, 0.3, (count, 1, 7, 7)).astype(np.float32)
-    images[np.arange(count), 0, 2 * labels] += 2
-    return Part(images, labels.astype(np.int64))
-
-
-DATA = Data(part(96, 1), part(30, 2), part(33, 3), classes=3, flip=False)
-
-
-def go(
-    path,
-    *,
-    recipe=RECIPE,
-    data=DATA,
-    seed=0,
-    limit_s=100.0,
-    shorten=1,
-    activity=None,
-    on_epoch=None,
-):
-    spec = TrainSpec(NETWORK, recipe, "made up", None, 96, limit_s, shorten)
-    outcome = loop.train(
-        spec,
-        data,
-        MarkWriter(path),
-        activity or Activity(None, 0),
-        run_id="r",
-        slot=1,
-        seed=seed,
-        on_epoch=on_epoch,
-    )
-    return outcome, read_marks(path)
-
-
-def edges(marks):
-    return [(m["kind"], m["name"], m["epoch"]) for m in marks]
 
 
 def epoch_edges(epoch):
@@ -90,13 +22,6 @@ def epoch_edges(epoch):
         ("phase_end", "eval", epoch),
         ("epoch_end", None, epoch),
     ]
-
-
-METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
-
-
-def curve(marks):
-    return [[m[key] for key in METRICS] for m in marks if m["kind"] == "epoch_end"]
 
 
 def test_every_edge_is_marked_once_and_in_order(tmp_path):
@@ -238,9 +163,6 @@ def test_a_run_that_fails_in_warm_up_never_began(tmp_path, monkeypatch):
     assert outcome.status == "failed"
     assert outcome.duration_s is None
     assert marks == []
-
-
-LOADS = {"input": FakeLoad(0.1), "train": FakeLoad(0.8), "eval": FakeLoad(0.5)}
 
 
 def test_activity_follows_the_phases(tmp_path):
