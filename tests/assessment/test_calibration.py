@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from assessment_node import HOST_2TIB, channel_row, channels, load, node_powers, table, window
 from hypothesis import given
@@ -103,6 +104,23 @@ def test_estimates_and_bracket(paper):
     scored = paper.table.set_index("estimator")
     assert scored.loc["idle_calibrated", "coverage"] == 1.0  # the bracket holds the meter
     assert np.isnan(scored.loc["load_calibrated", "coverage"])
+
+
+def test_inference_is_estimated_and_moves_no_score(paper):
+    phases = [
+        window(f"r{run}/throughput", node_powers(**SEEN, busy_w=METER - 547.8), level="phase",
+               kind="throughput", run_id=f"run-{run}", recording=f"rec-{run}", duration_s=5.0)
+        for run in range(3)
+    ]  # fmt: skip
+    trained = window("r0/train", node_powers(**SEEN, busy_w=0.0), level="phase", kind="train")
+    energy = pd.concat([paper_node(), table(*phases, trained)], ignore_index=True)
+    found = calibration.calibrate(energy, channels(HOST_2TIB), offsocket.fit(energy), SETTINGS)
+    pd.testing.assert_frame_equal(found.table, paper.table)
+    pd.testing.assert_frame_equal(found.agreement, paper.agreement)
+    mine = found.estimates[found.estimates["level"] == "phase"]
+    assert set(mine["kind"]) == {"throughput"}
+    row = mine[mine["estimator"] == "load_calibrated"]
+    assert row["energy_j"].to_numpy() == pytest.approx(ESTIMATES["load_calibrated"] * 5.0)
 
 
 def test_parameters_have_value_uncertainty_and_unit(paper):

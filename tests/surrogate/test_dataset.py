@@ -190,6 +190,35 @@ def test_a_run_with_all_instruments() -> None:
     assert curves["val_accuracy"].tolist() == [0.4, 0.5]
 
 
+def with_inference() -> Campaign:
+    """400 images in 5 s for 80 J (meter) and 100 J (regression), then 50 one by one in 2 s."""
+    campaign = Campaign()
+    for name, images, seconds, joules in (("throughput", 400, 5, 80.0), ("latency", 50, 2, 9.0)):
+        phase = window("a", "phase", None, kind=name, window_id=f"a/{name}")
+        start = BIG + 20 * S
+        campaign.windows.append({**phase, "start_ns": start, "end_ns": start + seconds * S})
+        campaign.energy.append(energy(phase, "meter", "node.ac", joules))
+        campaign.estimates.append({**phase, "estimator": "regression", "energy_j": joules * 1.25})
+        for kind, count in (("phase_begin", None), ("phase_end", images)):
+            mark = {k: v for k, v in campaign.marks[0].items() if not k.endswith(("loss", "acy"))}
+            campaign.marks.append(
+                {**mark, "kind": kind, "name": name, "epoch": None, "images": count}
+            )
+    return campaign
+
+
+def test_energy_and_time_of_inference() -> None:
+    data, _ = with_inference().build()
+    found = ["inference_j_per_image", "inference_images_hz", "latency_s"]
+    assert data.loc["a", found].tolist() == [0.2, 80.0, 0.04]
+    assert data.loc["b", found].isna().all()
+    # Nothing of it goes into the training's figures.
+    assert data.loc["a", ["node_energy_j", "time_s"]].tolist() == [300.0, 10.0]
+    estimated, _ = with_inference().without("meter").build()
+    assert estimated.loc["a", found].tolist() == [0.25, 80.0, 0.04]
+    assert Campaign().build()[0].loc["a", found].isna().all()
+
+
 def test_failed_runs_stay_without_metrics() -> None:
     data, curves = Campaign().build()
     b = data.loc["b"]

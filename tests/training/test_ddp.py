@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from wattproof import space
 from wattproof.training.marks import read_marks
@@ -98,3 +102,95 @@ def test_several_processes_train_as_one_does(tmp_path):
     assert len(found[1]) == 3
     for world in (2, 4):
         np.testing.assert_allclose(found[world], found[1], rtol=1e-4)
+
+
+LONG = {"epochs": 200, "batch_size": 16}
+
+
+def children(pid: int) -> list[int]:
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def gone(pids: list[int], seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not any(map(alive, pids))
+
+
+def started(
+    folder: Path, spec: dict[str, Any], world: int
+) -> tuple[subprocess.Popen[str], list[int]]:
+    """A run in its first epochs, and its further processes in their order."""
+    process = start(folder, spec)
+    deadline = time.monotonic() + 60
+    marks = Path(spec["marks"])
+    while not (marks.exists() and "epoch_end" in marks.read_text()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    others = children(process.pid)
+    assert len(others) == world - 1
+    return process, others
+
+
+def activity(spec: dict[str, Any]) -> np.ndarray:
+    """Records of the activity file, read without the package (32 bytes each)."""
+    return np.fromfile(
+        spec["activity"],
+        np.dtype([("mono_ns", "<i8"), ("slot", "<i4"), ("kind", "<i4"), ("level", "<f4", 4)]),
+    )
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@linux
+def test_a_killed_process_ends_the_run_within_seconds(tmp_path):
+    spec = document(tmp_path, [0, 1, 2], config=LONG)
+    process, others = started(tmp_path, spec, 3)
+    os.kill(others[1], signal.SIGKILL)
+    begin = time.monotonic()
+    assert process.wait(30) == 0
+    assert time.monotonic() - begin < 15
+    outcome = result(spec)
+    assert outcome["status"] == "failed"
+    assert outcome["reason"] == "process 2 (slot 2) ended with signal 9"
+    assert gone(others)
+    assert read_marks(spec["marks"])[-1]["kind"] == "run_end"
+    levels = activity(spec)
+    for slot in (0, 1, 2):
+        own = levels[levels["slot"] == slot]
+        assert own["level"][:, 0].max() > 0
+        assert not own["level"][-1].any()
+        # The host's part is published once.
+        assert bool(own["level"][:, 2].any()) == (slot == 0)
+
+
+@linux
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_all_end_with_the_first(tmp_path, how):
+    spec = document(tmp_path, [0, 1], config=LONG)
+    process, others = started(tmp_path, spec, 2)
+    process.send_signal(how)
+    assert process.wait(15) == (143 if how == signal.SIGTERM else -9)
+    assert gone(others)
+    assert not Path(spec["result"]).exists()
+    if how == signal.SIGTERM:
+        for slot in (0, 1):
+            assert not activity(spec)["level"][activity(spec)["slot"] == slot][-1].any()
+
+
+@linux
+def test_all_processes_agree_when_to_give_up(tmp_path):
+    spec = document(tmp_path, [0, 1], config=LONG, training={"time_limit_s": 1.0})
+    outcome = finish(tmp_path, spec)
+    assert (outcome["status"], outcome["reason"]) == ("failed", "the time limit of 1 s was reached")

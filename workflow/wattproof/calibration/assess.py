@@ -19,6 +19,9 @@ from wattproof.offsocket import CALIBRATION, WINDOW_COLUMNS, OffSocket, node_bal
 REFERENCE = "meter"
 NO_METER = "no energy from the meter (node.ac), so its error is unknown"
 
+INFERENCE = ("throughput", "latency")
+"""Kinds of phases that are estimated beside runs and epochs."""
+
 BYTES_PER_GIB = 2**30
 
 
@@ -28,7 +31,8 @@ class Calibration:
 
     Attributes:
         table: Table ``calibration``: one row an estimator, then one a board (`boards`).
-        estimates: Table ``estimates``: training window × estimator; refused estimators have none.
+        estimates: Table ``estimates``: window of a training or of its inference × estimator;
+            refused estimators have none.
         agreement: Table ``agreement`` of the estimators against the meter.
     """
 
@@ -191,7 +195,8 @@ def calibrate(
     """
     balance = node_balance(energy)
     training = balance["setting"] != CALIBRATION
-    targets = balance[training & balance["level"].isin(("run", "epoch"))]
+    inference = (balance["level"] == "phase") & balance["kind"].isin(INFERENCE)
+    targets = balance[training & (balance["level"].isin(("run", "epoch")) | inference)]
     inputs = Inputs(
         targets=targets,
         loads=balance[balance["level"] == "load"],
@@ -209,9 +214,9 @@ def calibrate(
         outcome = entry.rule(inputs)
         estimates = _estimates(entry.name, outcome, targets)
         rows.append(_score(entry, outcome, estimates))
-        compared += _agreement(
-            entry, outcome.refused, estimates, targets["duration_s"], seed, alpha
-        )
+        # The scores are of trainings; inference phases are estimated for the data set only.
+        scored = estimates[estimates["level"] != "phase"]
+        compared += _agreement(entry, outcome.refused, scored, targets["duration_s"], seed, alpha)
         if np.isfinite(outcome.energy_j).any():
             kept.append(estimates)
     return Calibration(
