@@ -266,3 +266,11 @@ def test_the_cache_is_where_the_user_keeps_caches(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache.folder(None) == tmp_path / "wattproof" / "datasets"
     assert str(cache.folder("/elsewhere")) == "/elsewhere"
+
+
+@pytest.mark.parametrize(("protocol", "words"), [(4, "at most 450,"), (2, "at most about ")])
+def test_the_number_of_images_is_told_as_exactly_as_it_is_known(tmp_path, protocol, words):
+    """Protocol 2 of Python 3 writes bytes as text: the head tells a bound only."""
+    made_sets.cifar10(tmp_path, protocol=protocol)
+    with pytest.raises(WattproofError, match=words):
+        datasets.check("cifar10", str(tmp_path), 5_000)

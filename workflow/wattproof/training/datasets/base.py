@@ -60,7 +60,7 @@ class Counts:
     Attributes:
         total: All of them.
         test: Of these, in the test part that the data set itself names; 0 = it names none.
-        exact: False if these are bounds, a few percent too large.
+        exact: False if these are bounds, somewhat too large.
     """
 
     total: int
