@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from campaigns import Campaign
+from campaigns import ROOT, Campaign
 
 import made_sets
-from wattproof import tables
+from wattproof import config, plan, preflight, tables
 
 FEW = """
 campaign: mini
@@ -25,6 +25,11 @@ training:
   image_size: {side}
   train_images: null
   shorten: {shorten}
+  warmup_epochs: 5
+  ema: true
+  precise_bn_images: 8192
+  drop_last: true
+  eval_batch_size: 1000
 """
 
 QUICK = """
@@ -46,13 +51,15 @@ surrogate: {folds: 2, trees: 20}
 
 
 def reference_rate(policy: str, base: float, epoch: int, of: int) -> float:
-    """Section 6 of the facts page on EA-HAS-Bench, written out once more."""
+    """Section 6 of the facts page on EA-HAS-Bench, written out once more, with 5 warm-up epochs."""
     m = 1e-6
     factor = {
         "cos": (1 - m) * (1 + math.cos(math.pi * epoch / of)) / 2 + m,
         "lin": (1 - m) * (1 - epoch / of) + m,
         "exp": math.exp(math.log(m) * epoch / of),
     }[policy]
+    if epoch < 5:
+        factor *= 0.1 * (1 - epoch / 5) + epoch / 5
     return base * factor
 
 
@@ -69,20 +76,53 @@ def trained(campaign: Campaign, recording: str):
 def check_rates(configs, runs, marks, shorten: int) -> None:
     """The learning rate of each epoch is the reference's, over the whole schedule."""
     ends = marks[marks["kind"] == "epoch_end"]
-    for run, config in configs.items():
+    for run, chosen in configs.items():
         rates = ends[ends["run_id"] == run].sort_values("epoch")["learning_rate"].to_numpy()
-        whole = config["epochs"]
+        whole = chosen["epochs"]
         assert len(rates) == runs.loc[run, "epochs"] == whole // shorten
         kept = np.rint(np.linspace(0, whole - 1, whole // shorten)).astype(int)
-        expected = [reference_rate(config["policy"], config["lr"], int(e), whole) for e in kept]
-        assert rates == pytest.approx(expected, rel=1e-12), config
+        expected = [reference_rate(chosen["policy"], chosen["lr"], int(e), whole) for e in kept]
+        assert rates == pytest.approx(expected, rel=1e-12), chosen
+
+
+REFERENCE = {
+    "warmup_epochs": 5,
+    "label_smoothing": 0.1,
+    "ema": True,
+    "precise_bn_images": 8192,
+    "precision": "amp",
+    "drop_last": True,
+    "eval_batch_size": 1000,
+    "deterministic": False,
+    "feed": "loader",
+    "workers": 4,
+    "image_size": 32,
+    "shorten": 1,
+}
+"""The training recipe of EA-HAS-Bench as its sweep files set it, by our keys."""
+
+
+def test_the_campaign_file_is_the_reference_and_passes_the_checks(tmp_path: Path) -> None:
+    raw = config.read_yaml(ROOT / "config/campaigns/ea_has_cifar10.yaml")
+    schema = config.load_schema(ROOT / "config/schema/campaign.schema.json")
+    full = config.validate(raw, schema, "ea_has_cifar10.yaml")
+    assert {key: full["training"][key] for key in REFERENCE} == REFERENCE
+    full["training"]["data_dir"] = str(made_sets.cifar10(tmp_path))
+    preflight.check(full, "ea_has_cifar10.yaml")
+    rows = [row for row in plan.make_plan(full) if row.config]
+    assert Counter(row.setting for row in rows) == {"single": 525, "packed": 20, "ddp": 20}
+    single = [row for row in rows if row.setting == "single"]
+    assert len({row.network_key for row in single}) == 334
+    assert {row.config["batch_size"] for row in rows} == {1024}
+    for key, values in (("optimizer", 3), ("policy", 3), ("cutout", 2), ("lr", 10), ("epochs", 3)):
+        assert len({row.config[key] for row in rows}) == values
 
 
 def test_four_configurations_are_recorded_for_real(tmp_path: Path) -> None:
     data_dir = made_sets.cifar10(tmp_path / "data", train=200, test=50)
-    config = FEW.format(runs=4, data_dir=data_dir, side=8, shorten=50) + QUICK
+    text = FEW.format(runs=4, data_dir=data_dir, side=8, shorten=50) + QUICK
     campaign = Campaign(tmp_path)
-    done = campaign.snakemake("results/mini/recordings/single-000/marks.parquet", config=config)
+    done = campaign.snakemake("results/mini/recordings/single-000/marks.parquet", config=text)
     assert done.returncode == 0, done.stderr[-3000:]
     configs, runs, marks = trained(campaign, "single-000")
     assert len(configs) == 4
@@ -99,16 +139,16 @@ def test_four_configurations_are_recorded_for_real(tmp_path: Path) -> None:
 def test_twenty_configurations_with_all_optimizers_and_schedules(tmp_path: Path) -> None:
     """Must show 3 of the sweeps: 20 runs for real on the CPU, to the report."""
     data_dir = made_sets.cifar10(tmp_path / "data", train=500, test=100)
-    config = FEW.format(runs=20, data_dir=data_dir, side=16, shorten=25) + WHOLE
+    text = FEW.format(runs=20, data_dir=data_dir, side=16, shorten=25) + WHOLE
     campaign = Campaign(tmp_path)
-    done = campaign.snakemake(config=config)
+    done = campaign.snakemake(config=text)
     assert done.returncode == 0, done.stderr[-3000:]
     configs, runs, marks = trained(campaign, "single-000")
     assert len(configs) == 20
     assert runs["status"].tolist() == ["ok"] * 20, runs["reason"].tolist()
-    met = Counter((config["optimizer"], config["policy"]) for config in configs.values())
+    met = Counter((chosen["optimizer"], chosen["policy"]) for chosen in configs.values())
     assert len(met) == 9, met
-    assert {config["epochs"] for config in configs.values()} == {50, 100, 200}
+    assert {chosen["epochs"] for chosen in configs.values()} == {50, 100, 200}
     check_rates(configs, runs, marks, shorten=25)
     data = tables.read_frame(campaign.results / "tables/dataset.parquet", "dataset")
     assert len(data) == 20
