@@ -213,7 +213,7 @@ def test_it_ends_when_its_starter_is_killed(tmp_path, load_document, load):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", None])
-def test_a_spec_that_cannot_be_read_exits_1_with_one_sentence(tmp_path, content):
+def test_a_spec_that_cannot_be_read_exits_78_with_one_sentence(tmp_path, content):
     path = tmp_path / "s.json"
     if content is not None:
         path.write_text(content)
@@ -223,7 +223,7 @@ def test_a_spec_that_cannot_be_read_exits_1_with_one_sentence(tmp_path, content)
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 78
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert str(path) in done.stderr

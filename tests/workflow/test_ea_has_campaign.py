@@ -156,3 +156,27 @@ def test_twenty_configurations_with_all_optimizers_and_schedules(tmp_path: Path)
     assert (data["gpu_energy_j"] > 0).all()
     assert (data["node_energy_j"] > data["gpu_energy_j"]).all()
     assert "SIMULATED" in (campaign.results / "report.html").read_text(encoding="utf-8")
+
+
+def test_damage_found_by_reading_stops_the_recording_and_blames_no_run(tmp_path: Path) -> None:
+    """Mended, the campaign goes on: a run that could not begin did not fail."""
+    data_dir = made_sets.cifar10(tmp_path / "data", train=200, test=50)
+    batch = data_dir / "cifar-10-batches-py" / "data_batch_3"
+    whole = batch.read_bytes()
+    damaged = bytearray(whole)
+    damaged[-2000:-1] = b"." * 1999
+    batch.write_bytes(damaged)
+    text = FEW.format(runs=1, data_dir=data_dir, side=8, shorten=200) + QUICK
+    campaign = Campaign(tmp_path)
+    target = "results/mini/recordings/single-000/marks.parquet"
+    done = campaign.snakemake(target, config=text)
+    assert done.returncode != 0
+    assert "could not begin and is still to be done" in done.stderr
+    assert f"{batch} is not a file of data set 'cifar10', or it is damaged" in done.stderr
+    assert not list((campaign.results / "raw" / "single-000" / "runs").glob("*.json"))
+
+    batch.write_bytes(whole)
+    done = campaign.snakemake(target, config=text)
+    assert done.returncode == 0, done.stderr[-3000:]
+    _, runs, _ = trained(campaign, "single-000")
+    assert runs["status"].tolist() == ["ok"]

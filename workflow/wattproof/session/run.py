@@ -18,6 +18,7 @@ from wattproof.session.dispatch import DDP
 from wattproof.session.node import Node
 from wattproof.session.paths import Paths, atomic_json
 from wattproof.session.slots import Slot, environment
+from wattproof.training.lifetime import EXIT_MISTAKE
 
 STOP_S = 5.0
 """Time to end by itself after SIGTERM; then a run is killed."""
@@ -75,6 +76,8 @@ class Run:
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
         self._heard = b""
+        self.mistake = ""
+        """What the user must mend before it can be trained; known when it was concluded."""
         self.began = time.monotonic()
 
     @property
@@ -119,7 +122,8 @@ class Run:
         """Turn its own result, or its death, into the result file of the run.
 
         Returns:
-            The result; None if it was told to stop: the run is still to be done.
+            The result; None if it was told to stop, or found a `mistake` that it is not to blame
+            for: the run is still to be done.
         """
         code = self._process.returncode
         assert self._process.stdout is not None
@@ -130,6 +134,9 @@ class Run:
             outcome = json.loads(self._part.read_text(encoding="utf-8"))
         elif code in TOLD_TO_STOP:
             return None
+        elif code == EXIT_MISTAKE:
+            self.mistake = self._last_line() or "its process did not say why."
+            return None
         else:
             outcome = self._failure(code)
         outcome["session"] = int(self._session.name.removeprefix("session-"))
@@ -138,7 +145,7 @@ class Run:
         return dict(outcome)
 
     def _failure(self, code: int) -> dict[str, Any]:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        line = self._last_line()
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
         reason = f"the training process ended with {how}"
         return {
@@ -146,9 +153,14 @@ class Run:
             "setting": self.row.setting,
             "slot": self.slot,
             "status": "failed",
-            "reason": reason + (f": {lines[-1]}" if lines else ""),
+            "reason": reason + (f": {line}" if line else ""),
             "epochs": 0,
         }
+
+    def _last_line(self) -> str:
+        """Return the last line that it wrote to standard error."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
 
     def _load_is_gone(self, activity: Path) -> None:
         """Say for a run that was killed what it could not say itself: its slots are idle."""

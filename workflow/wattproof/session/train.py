@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from wattproof.errors import WattproofError
 from wattproof.plan import PlanRow
 from wattproof.session import run as runs
 from wattproof.session.dispatch import Queue
@@ -42,6 +43,7 @@ def train(
 
     Raises:
         InterruptedRecordingError: The recording or one of its runs was told to stop.
+        WattproofError: A run could not begin for a reason that it is not to blame for.
     """
     queue = Queue(rows, len(node.slots))
     working: list[Run] = []
@@ -71,6 +73,7 @@ def train(
                 if run.ended():
                     working.remove(run)
                     conclude(run)
+                    _tell_of_mistake(run)
             reporter.tick(queue.waiting())
         look()
         _tell_of(stopped)
@@ -83,6 +86,14 @@ def train(
         reporter.close(queue.waiting(), how, str(error))
         raise
     reporter.close((), "complete")
+
+
+def _tell_of_mistake(run: Run) -> None:
+    """A damaged data set or a wrong spec is no failure of one run: the others would meet it too."""
+    if run.mistake:
+        raise WattproofError(
+            f"Run {run.row.run_id} could not begin and is still to be done: {run.mistake}"
+        )
 
 
 def _tell_of(stopped: Sequence[Run]) -> None:

@@ -1,7 +1,8 @@
 """``python -m wattproof.training SPEC.json``: one run in a process of its own.
 
-Exit status: 0 if the run ended, also as failed (its result says why); 1 with one sentence on
-standard error if the spec is wrong; 143 on SIGTERM, without a result: the run is not finished.
+Exit status: 0 if the run ended, also as failed (its result says why); 78 with one sentence on
+standard error, without a result, if something is wrong that the run is not to blame for, as its
+spec or a damaged data set; 143 on SIGTERM, without a result: the run is not finished.
 Standard output carries one JSON line for each epoch.
 
 A run over several slots (ddp) starts ``… SPEC.json --rank K --port P`` for each further one; such a
@@ -17,7 +18,7 @@ import sys
 from wattproof.errors import WattproofError
 from wattproof.training import loads
 from wattproof.training.activity import Activity, open_writer
-from wattproof.training.lifetime import end_with_parent, exit_on_sigterm
+from wattproof.training.lifetime import EXIT_MISTAKE, end_with_parent, exit_on_sigterm
 from wattproof.training.marks import MarkWriter
 from wattproof.training.spec import LoadSpec, Outcome, Spec, TrainSpec, read_spec, write_result
 from wattproof.training.work import Crew, usable_threads
@@ -78,7 +79,7 @@ def main(arguments: list[str]) -> int:
             write_result(spec, _play(spec, spec.work, MarkWriter(spec.marks)))
     except WattproofError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return EXIT_MISTAKE
     return 0
 
 

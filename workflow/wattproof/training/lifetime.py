@@ -12,6 +12,9 @@ PR_SET_PDEATHSIG = 1
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
+EXIT_MISTAKE = 78
+"""A mistake of the user, not the run's (EX_CONFIG of <sysexits.h>): it can be trained later."""
+
 
 def end_with_parent() -> None:
     """Ask Linux for SIGTERM when the *thread* that started this process ends. Elsewhere: nothing.
