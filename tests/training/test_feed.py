@@ -14,10 +14,13 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from small_training import RECIPE, curve, go
 
 from wattproof.training.augment import Augmentation
 from wattproof.training.datasets import Data, Part
-from wattproof.training.feed import PRECISE_BN, FeedSettings, LoaderFeed, open_feed
+from wattproof.training.feed import PRECISE_BN, open_feed
+from wattproof.training.feed_plan import FeedSettings
+from wattproof.training.loader import LoaderFeed
 
 SIDE = 8
 CPU = torch.device("cpu")
@@ -237,3 +240,16 @@ def test_what_lies_on_the_device_is_bytes():
     for kind in ("device", "loader"):
         feeding = open_feed(data, replace(SETTINGS, kind=kind), CPU)
         assert {images.dtype for images, _ in feeding._parts.values()} == {torch.uint8}
+
+
+def test_a_training_learns_the_same_however_it_is_fed(tmp_path):
+    recipe = replace(RECIPE, precise_bn_images=32, ema=True, drop_last=True)
+    before = children()
+    _, device = go(tmp_path / "device", recipe=recipe)
+    for workers in (0, 2):
+        path = tmp_path / f"loader{workers}"
+        outcome, marks = go(path, recipe=recipe, feed="loader", workers=workers)
+        assert outcome.status == "ok"
+        assert curve(marks) == curve(device)
+        assert marks[-1]["test_accuracy"] == device[-1]["test_accuracy"]
+    assert gone(children() - before)

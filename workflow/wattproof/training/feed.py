@@ -8,19 +8,15 @@ share a batch.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Generator, Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
 
-from wattproof.training.augment import Augmentation, Draws, apply, draw
+from wattproof.training.augment import apply
 from wattproof.training.datasets import Data, Part
-from wattproof.training.lifetime import end_with_parent
+from wattproof.training.feed_plan import FeedSettings, Plan, share
 from wattproof.training.regnet import IMAGE_CHANNELS
 
 TRAIN, PRECISE_BN = 0, 1
@@ -45,100 +41,6 @@ class Batch:
     images: Tensor
     labels: Tensor
     total: int
-
-
-@dataclass(frozen=True, slots=True)
-class FeedSettings:
-    """How a training is fed.
-
-    Attributes:
-        batch_size: Images of a training step, in all processes together.
-        eval_batch_size: Images of an evaluation step in one process.
-        augmentation: What is done to training images.
-        seed: Of order and augmentation.
-        drop_last: Leave out the last step of an epoch if it would be smaller than the others.
-        rank: Number of this process among those that share each batch.
-        world: Processes that share each batch.
-        kind: device or loader.
-        workers: Processes that prepare batches of a loader; 0 = the training does it itself.
-    """
-
-    batch_size: int
-    eval_batch_size: int
-    augmentation: Augmentation
-    seed: int = 0
-    drop_last: bool = False
-    rank: int = 0
-    world: int = 1
-    kind: str = "device"
-    workers: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """This process's share of one training step.
-
-    Attributes:
-        chosen: Indices into the training part.
-        draws: What happens to each of them.
-        total: Images of the step in all processes together.
-    """
-
-    chosen: Tensor
-    draws: Draws
-    total: int
-
-
-class Plan:
-    """Which images each step of an epoch has, and what happens to them. Holds no images.
-
-    Args:
-        count: Images of the training part.
-        side: Their height and width, in pixels.
-        settings: How to feed.
-    """
-
-    def __init__(self, count: int, side: int, settings: FeedSettings) -> None:
-        self._count = count
-        self._side = side
-        self._settings = settings
-        self._cuts = list(self._cut())
-        self._order: tuple[tuple[int, int], Tensor] | None = None
-
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        return len(self._cuts)
-
-    def step(self, epoch: int, stream: int, number: int) -> Step:
-        """Return this process's share of a step, whatever steps were asked for before."""
-        settings = self._settings
-        chosen = self._ordered(epoch, stream)[self._cuts[number]]
-        total = len(chosen)
-        generator = _generator(settings.seed, stream, epoch, number)
-        draws = draw(total, self._side, settings.augmentation, generator)
-        mine = slice(*share(total, settings.rank, settings.world))
-        return Step(chosen[mine], draws.part(mine), total)
-
-    def _ordered(self, epoch: int, stream: int) -> Tensor:
-        if self._order is None or self._order[0] != (epoch, stream):
-            generator = _generator(self._settings.seed, stream, epoch)
-            self._order = (epoch, stream), torch.randperm(self._count, generator=generator)
-        return self._order[1]
-
-    def _cut(self) -> Iterator[slice]:
-        """Yield where the order of an epoch is cut into steps."""
-        size = self._settings.batch_size
-        for first in range(0, self._count, size):
-            cut = slice(first, min(first + size, self._count))
-            images = cut.stop - cut.start
-            # A set smaller than one step is kept: it would train nothing at all.
-            if self._settings.drop_last and images < size and first > 0:
-                return
-            # A process without an image could not take part in a step.
-            if images < self._settings.world and first > 0:
-                return
-            yield cut
 
 
 class Feed:
@@ -221,82 +123,6 @@ class Feed:
         return _colour(batch), labels[chosen], step.total
 
 
-class LoaderFeed(Feed):
-    """Feeds a training batch by batch from the CPU, where worker processes prepare them.
-
-    The workers start with the first batch, which `warm_up` takes, and stay until `close`. Between
-    an epoch and the next nothing is prepared ahead.
-    """
-
-    def __init__(self, data: Data, settings: FeedSettings, device: torch.device) -> None:
-        super().__init__(data, settings, device)
-        self._tasks: list[Task] = []
-        workers = settings.workers
-        self._loader: DataLoader[Any] | None = DataLoader(
-            _Prepared(self),
-            batch_size=None,
-            sampler=_Tasks(self),
-            num_workers=workers,
-            pin_memory=device.type == "cuda",
-            persistent_workers=workers > 0,
-            worker_init_fn=_begin_worker,
-            # Forked, so that all share the images; none of them touches the device.
-            multiprocessing_context="fork" if workers else None,
-        )
-
-    @property
-    def tasks(self) -> list[Task]:
-        """What the loader is to prepare next."""
-        return self._tasks
-
-    def prepare(self, task: Task) -> tuple[Tensor, Tensor, int]:
-        """Prepare one batch on the CPU, in a worker or in this process."""
-        return self._prepare(task)
-
-    def close(self) -> None:
-        """End the workers; safe to call twice."""
-        self._loader = None
-
-    def _deliver(self, tasks: list[Task]) -> Iterator[Batch]:
-        assert self._loader is not None, "the feed was closed"
-        self._tasks = tasks
-        for images, labels, total in self._loader:
-            yield Batch(
-                images.to(self._device, non_blocking=True),
-                labels.to(self._device, non_blocking=True),
-                int(total),
-            )
-
-
-class _Prepared(Dataset[Any]):
-    """What a `DataLoader` calls a data set: here an item is a whole batch, named by its task."""
-
-    def __init__(self, feed: LoaderFeed) -> None:
-        self._feed = feed
-
-    def __getitem__(self, task: Task) -> tuple[Tensor, Tensor, int]:
-        return self._feed.prepare(task)
-
-
-class _Tasks(Iterable[Task]):
-    """What a `DataLoader` calls a sampler: the tasks of the moment."""
-
-    def __init__(self, feed: LoaderFeed) -> None:
-        self._feed = feed
-
-    def __iter__(self) -> Iterator[Task]:
-        return iter(self._feed.tasks)
-
-    def __len__(self) -> int:
-        return len(self._feed.tasks)
-
-
-def _begin_worker(_number: int) -> None:
-    # A worker that is told to stop has nothing to clean up.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with_parent()
-
-
 class _Standard:
     """Turns bytes into numbers of mean 0 and deviation 1, by channel."""
 
@@ -312,24 +138,16 @@ class _Standard:
 
 def open_feed(data: Data, settings: FeedSettings, device: torch.device) -> Feed:
     """Return the feed that the settings ask for."""
-    kind = LoaderFeed if settings.kind == "loader" else Feed
-    return kind(data, settings, device)
+    if settings.kind == "loader":
+        from wattproof.training.loader import LoaderFeed
 
-
-def share(count: int, rank: int, world: int) -> tuple[int, int]:
-    """First and past-the-last of `count` things that fall to a process: as even as can be."""
-    return rank * count // world, (rank + 1) * count // world
+        return LoaderFeed(data, settings, device)
+    return Feed(data, settings, device)
 
 
 def _place(part: Part, device: torch.device) -> tuple[Tensor, Tensor]:
     images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
     return images.to(device), labels.to(device)
-
-
-def _generator(seed: int, *place: int) -> Generator:
-    """Return a generator on the CPU for a place in a run, unlike those of other places."""
-    state = np.random.SeedSequence(seed, spawn_key=place).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
 
 
 def _colour(images: Tensor) -> Tensor:

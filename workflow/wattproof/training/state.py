@@ -14,7 +14,8 @@ from wattproof.training.augment import Augmentation
 from wattproof.training.datasets import Data
 from wattproof.training.ema import Average
 from wattproof.training.failures import Deadline
-from wattproof.training.feed import Feed, FeedSettings, open_feed
+from wattproof.training.feed import Feed, open_feed
+from wattproof.training.feed_plan import FeedSettings
 from wattproof.training.precision import Precision
 from wattproof.training.regnet import build
 from wattproof.training.setup import make_optimizer
