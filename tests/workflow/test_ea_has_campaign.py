@@ -138,7 +138,7 @@ def test_four_configurations_are_recorded_for_real(tmp_path: Path) -> None:
 @pytest.mark.timeout(2400)
 def test_twenty_configurations_with_all_optimizers_and_schedules(tmp_path: Path) -> None:
     """Must show 3 of the sweeps: 20 runs for real on the CPU, to the report."""
-    data_dir = made_sets.cifar10(tmp_path / "data", train=500, test=100)
+    data_dir = made_sets.cifar10(tmp_path / "data", train=300, test=60)
     text = FEW.format(runs=20, data_dir=data_dir, side=16, shorten=25) + WHOLE
     campaign = Campaign(tmp_path)
     done = campaign.snakemake(config=text)

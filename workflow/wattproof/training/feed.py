@@ -35,7 +35,7 @@ class Batch:
     Attributes:
         images: Shape (n, 3, side, side), float32, standardised; this process's share.
         labels: Shape (n,), 0-based classes.
-        total: Images of the step in all processes together.
+        total: Images of a training step in all processes together, of an evaluation in this one.
     """
 
     images: Tensor
