@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -113,3 +115,11 @@ def test_labels_out_of_range_are_found(tmp_path):
     made_sets.write_idx(tmp_path / FILES[3], np.full(20, 10, np.uint8))
     with pytest.raises(WattproofError, match="label 10"):
         datasets.load("mnist", str(tmp_path), train_images=10)
+
+
+def test_null_is_the_folder_of_the_debian_package(monkeypatch):
+    """As package 0.0~git20200523.55506a9-1 lists its files."""
+    monkeypatch.setattr(Path, "is_file", lambda path: False)
+    expected = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz, which does not exist"
+    with pytest.raises(WattproofError, match=expected):
+        datasets.check("fashion_mnist")

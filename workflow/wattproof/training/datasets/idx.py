@@ -157,7 +157,7 @@ def _data_set(files: IdxSet, flip: bool) -> DataSet:
 FASHION_MNIST = _data_set(
     IdxSet(
         "fashion_mnist",
-        Path("/usr/share/dataset-fashion-mnist"),
+        Path("/usr/share/datasets/fashion-mnist"),
         "run apt install --reinstall dataset-fashion-mnist, or set training.data_dir to the "
         "folder of its four files",
     ),
