@@ -131,7 +131,7 @@ def started(
 ) -> tuple[subprocess.Popen[str], list[int]]:
     """A run in its first epochs, and its further processes in their order."""
     process = start(folder, spec)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     marks = Path(spec["marks"])
     while not (marks.exists() and "epoch_end" in marks.read_text()):
         assert time.monotonic() < deadline
@@ -194,3 +194,17 @@ def test_all_processes_agree_when_to_give_up(tmp_path):
     spec = document(tmp_path, [0, 1], config=LONG, training={"time_limit_s": 1.0})
     outcome = finish(tmp_path, spec)
     assert (outcome["status"], outcome["reason"]) == ("failed", "the time limit of 1 s was reached")
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.realtime
+def test_a_hung_process_ends_the_run_after_a_minute(tmp_path):
+    spec = document(tmp_path, [0, 1], config=LONG)
+    process, others = started(tmp_path, spec, 2)
+    os.kill(others[0], signal.SIGSTOP)
+    begin = time.monotonic()
+    assert process.wait(120) == 0
+    assert 50 < time.monotonic() - begin < 100
+    assert result(spec)["reason"].startswith("PyTorch: ")
+    assert gone(others)

@@ -58,7 +58,8 @@ class Scalar(nn.Module):
 def averaged(*, steps: int, warmup: int, epochs: int = 50, kept: int = 3) -> list[float]:
     """The average after each epoch of a weight that grows by one a step."""
     model = Scalar(0.0)
-    average = ema.Average(model, 1024, epochs, warmup, steps)
+    in_all = (epochs - warmup) * ema.updates(steps)
+    average = ema.Average(model, ema.alpha(1024, epochs, in_all), warmup, steps)
     found = []
     for epoch in range(kept):
         for step in range(steps):
@@ -84,9 +85,24 @@ def test_the_reference_updates_at_steps_0_and_32_of_48_and_copies_in_warm_up():
     assert averaged(steps=48, warmup=1) == pytest.approx([first, second, third], rel=1e-6)
 
 
-def test_short_epochs_update_at_their_end_and_begin_with_a_mean():
-    # 10 steps an epoch: weights 10, 20, 30; the untrained 0 is not in it.
-    assert averaged(steps=10, warmup=0, epochs=200) == pytest.approx([10.0, 15.0, 20.0])
+def test_short_epochs_update_at_their_end():
+    a = 2.5e-4 * 1024 / 200 * 32
+    first = 10 * a
+    second = first + a * (20 - first)
+    found = averaged(steps=10, warmup=0, epochs=200)
+    assert found == pytest.approx([first, second, second + a * (30 - second)])
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(50, 48), (100, 48), (200, 48), (50, 97), (200, 97)])
+def test_the_bound_of_memory_changes_nothing_in_the_reference(epochs, steps):
+    in_all = (epochs - 5) * ema.updates(steps)
+    assert ema.alpha(1024, epochs, in_all) == ema.alpha(1024, epochs)
+
+
+def test_the_average_of_a_short_training_remembers_a_quarter_of_it():
+    assert ema.alpha(32, 20, 20) == 0.2
+    assert ema.alpha(32, 3, 3) == 1.0
+    assert ema.alpha(32, 3, 0) == 1.0
 
 
 # ---------------------------------------------------------------------------------- batch norm

@@ -33,3 +33,12 @@ def test_keys_are_those_of_the_schema():
 def test_every_data_set_has_its_row():
     for name in datasets.names():
         assert f"| `{name}` |" in PAGE
+
+
+def test_every_key_of_the_recipe_is_explained():
+    from dataclasses import fields
+
+    from wattproof.training.recipe import Recipe
+
+    for field in fields(Recipe):
+        assert f"`{field.name}`" in PAGE or f"{field.name}: {{" in PAGE, field.name

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from wattproof.training.activity import Activity
 from wattproof.training.augment import Augmentation
 from wattproof.training.datasets import Data
-from wattproof.training.ema import Average
+from wattproof.training.ema import Average, alpha, updates
 from wattproof.training.failures import Deadline
 from wattproof.training.feed import Feed, open_feed
 from wattproof.training.feed_plan import FeedSettings
 from wattproof.training.precision import Precision
 from wattproof.training.regnet import build
+from wattproof.training.schedule import kept_epochs
 from wattproof.training.setup import make_optimizer
 from wattproof.training.spec import TrainSpec
 from wattproof.training.team import Team
@@ -121,13 +122,17 @@ def new_state(
     """Build network, optimizer and feed of a training."""
     feed = open_feed(data, feed_settings(spec, data, seed, team), device)
     model = team.prepare(build(spec.network, seed).to(device))
-    recipe = spec.recipe
-    average = None
-    if recipe.ema:
-        sizes = (recipe.batch_size, recipe.epochs, recipe.warmup_epochs, feed.steps)
-        average = Average(model, *sizes)
+    average = _average(model, spec, feed.steps) if spec.recipe.ema else None
     learner = _learner(model, spec, device, team)
     return State(spec, team, device, activity, deadline, feed, learner, average)
+
+
+def _average(model: nn.Module, spec: TrainSpec, steps: int) -> Average:
+    recipe = spec.recipe
+    places = kept_epochs(recipe.epochs, spec.shorten)
+    averaged = sum(place >= recipe.warmup_epochs for place in places)
+    weight = alpha(recipe.batch_size, recipe.epochs, averaged * updates(steps))
+    return Average(model, weight, recipe.warmup_epochs, steps)
 
 
 def throwaway(state: State) -> Learner:
