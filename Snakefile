@@ -4,6 +4,7 @@ snakemake                                             the demo campaign (config/
 snakemake --configfile config/campaigns/mine.yaml     another campaign
 snakemake --configfile docs/audits/l40.yaml           an audit of recordings that others made
 snakemake --profile slurm                             on a cluster
+snakemake --configfile results/all/campaign.yaml      sites that `wattproof merge` made one
 snakemake results/demo/tables/agreement.parquet       one table
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from wattproof import config as campaign_config
-from wattproof import audit, cluster, ingest, outline, preflight
+from wattproof import audit, cluster, ingest, merge, outline, preflight
 from wattproof.errors import WattproofError
 
 min_version("9.9")
@@ -31,6 +32,8 @@ CONFIG_FILE = ", ".join(
 )
 
 AUDIT = "audit" in config
+MERGED = config.get("sites") is not None
+SITES = {}
 
 try:
     SCHEMA = campaign_config.load_schema(
@@ -40,6 +43,10 @@ try:
         PREPARED = audit.prepare(config, CONFIG_FILE, SCHEMA)
         CONFIG, MANIFEST = PREPARED.config, PREPARED.manifest
         RECORDINGS, TRAININGS, SIMULATED = list(PREPARED.sets), [], False
+    elif MERGED:
+        CONFIG = campaign_config.validate(config, SCHEMA, CONFIG_FILE)
+        SITES, TRAININGS = merge.load(CONFIG, CONFIG_FILE)
+        RECORDINGS = list(SITES)
     else:
         CONFIG = campaign_config.validate(config, SCHEMA, CONFIG_FILE)
         CONFIG = preflight.check(CONFIG, CONFIG_FILE, outline.FOLDER)
@@ -94,8 +101,10 @@ if AUDIT:
 
 else:
 
-    include: "workflow/rules/plan.smk"
-    include: "workflow/rules/recording.smk"
+    if not MERGED:
+
+        include: "workflow/rules/plan.smk"
+        include: "workflow/rules/recording.smk"
     include: "workflow/rules/align.smk"
     include: "workflow/rules/integrate.smk"
     include: "workflow/rules/inspect.smk"

@@ -19,6 +19,7 @@ rule assess:
     resources:
         **ANALYSIS_JOB,
     params:
+        sites=SITES,
         settings={
             key: CONFIG["analysis"][key]
             for key in ("min_samples", "alpha", "off_socket")

@@ -20,6 +20,7 @@ rule calibrate:
     resources:
         **ANALYSIS_JOB,
     params:
+        sites=SITES,
         settings={"alpha": CONFIG["analysis"]["alpha"]},
     script:
         "../scripts/calibrate.py"

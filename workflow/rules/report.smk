@@ -50,6 +50,7 @@ rule report:
     resources:
         **ANALYSIS_JOB,
     params:
+        sites=SITES,
         campaign=CONFIG,
         config_file=CONFIG_FILE,
         example=TRAININGS[0],

@@ -9,7 +9,7 @@ with rule.logged(snakemake):
     )
     settings = snakemake.params.settings
     meta = tables.merge_meta(snakemake.input.energy)
-    rows = agreement.assess(energy, offsocket.fit(energy), settings)
+    rows = agreement.assess(energy, offsocket.fit_sites(energy, snakemake.params.sites), settings)
     tables.write(rows, "agreement", snakemake.output.agreement, meta)
     rows = usage.assess(energy, channels, utilisation)
     tables.write(rows, "usage", snakemake.output.usage, meta)

@@ -18,7 +18,9 @@ with rule.logged(snakemake) as log:
     samples["t_ns"] = clocks.to_recording_time(samples, *own)
     try:
         frames["balance"] = agreement.reference_gpu(
-            energy, offsocket.fit(energy), analysis["off_socket"]
+            energy,
+            offsocket.fit_sites(energy, snakemake.params.sites),
+            analysis["off_socket"],
         )
     except WattproofError as error:
         log.warning("no GPU reference: %s", error)  # the page says it in words

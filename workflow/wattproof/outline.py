@@ -1,8 +1,8 @@
 """The plan in brief: its recordings with their digests, kept so that it is not drawn again.
 
 Snakemake reads the Snakefile at each start, and on a cluster once more in each job. All that it
-needs to know of ten thousand runs is which recordings there are and when one is out of date; to
-draw and realise the networks for that costs seconds, to read it back nothing.
+needs to know of ten thousand runs is which recordings there are, when one is out of date and what
+its job asks for; to draw and realise the networks for that costs seconds, to read it back nothing.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ class Recording:
         trainings: How many of its runs are trainings.
         slots: GPUs that its job asks for (`plan.slots`).
         threads: CPU threads that its job asks for (`plan.cpu_threads`).
+        several: Whether trainings occupy several slots at once (packed, ddp).
     """
 
     digest: str
     trainings: int
     slots: int
     threads: int
+    several: bool
 
 
 def of(config: Config, kept: Path | None = None) -> dict[str, Recording]:
@@ -72,6 +74,7 @@ def _make(config: Config) -> dict[str, Recording]:
             sum(bool(row.config) for row in part),
             plan.slots(config, part),
             plan.cpu_threads(config, part),
+            any(row.setting not in (plan.SINGLE, plan.CALIBRATION) for row in part),
         )
         for name, part in rows.items()
     }

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from wattproof import tables
 from wattproof.agreement.compare import compare, seeded
+from wattproof.errors import WattproofError
 from wattproof.offsocket import (
     CALIBRATION,
+    BySite,
     OffSocket,
     gpu_rows,
     missing_parts,
@@ -53,7 +55,7 @@ LABELS: dict[str, Label] = {
 
 
 def reference_gpu(
-    energy: pd.DataFrame, offsocket: OffSocket, variant: str = "load"
+    energy: pd.DataFrame, offsocket: OffSocket | BySite, variant: str = "load"
 ) -> pd.DataFrame:
     """Return the energy of the used GPU(s) from the node balance (paper.md eq. 2).
 
@@ -64,7 +66,8 @@ def reference_gpu(
 
     Args:
         energy: Table ``energy``.
-        offsocket: From `wattproof.offsocket.fit`.
+        offsocket: From `wattproof.offsocket.fit`, or `fit_sites`: then each window by its own
+            node's; windows of a site without off-socket power have no reference.
         variant: "load" (load-matched) or "idle".
 
     Returns:
@@ -74,6 +77,8 @@ def reference_gpu(
     Raises:
         WattproofError: If the off-socket power is unknown or the variant is.
     """
+    if isinstance(offsocket, BySite):
+        return _reference_of_sites(energy, offsocket, variant)
     balance = node_balance(energy)
     total = offsocket.gpu_total_w(
         balance["meter_w"], balance["socket_w"], balance["dram_w"], variant
@@ -85,8 +90,26 @@ def reference_gpu(
     )
 
 
-def _why_none(energy: pd.DataFrame, offsocket: OffSocket, variant: str) -> str:
+def _reference_of_sites(energy: pd.DataFrame, offsocket: BySite, variant: str) -> pd.DataFrame:
+    parts: list[pd.DataFrame] = []
+    refusals: list[WattproofError] = []
+    for site, rows in offsocket.split(energy):
+        try:
+            parts.append(reference_gpu(rows, offsocket.found[site], variant))
+        except WattproofError as error:
+            refusals.append(error)
+            windows = windows_of(rows).index
+            parts.append(_empty_reference(windows).rename_axis("window_id").reset_index())
+    if len(refusals) == len(parts):
+        raise refusals[0]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _why_none(energy: pd.DataFrame, offsocket: OffSocket | BySite, variant: str) -> str:
     """Why there is no reference anywhere; empty if the off-socket power is known."""
+    if isinstance(offsocket, BySite):
+        reasons = [_why_none(energy, one, variant) for one in offsocket.found.values()]
+        return reasons[0] if all(reasons) else ""
     if variant == "idle":
         reason = offsocket.why("idle")
     else:
@@ -192,16 +215,18 @@ def _sampling(found: pd.DataFrame, min_samples: float) -> dict[str, float | None
     }
 
 
-def _empty_reference(windows: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({"energy_j": np.nan, "mean_w": np.nan}, index=windows.index)
+def _empty_reference(windows: pd.Index[Any]) -> pd.DataFrame:
+    return pd.DataFrame({"energy_j": np.nan, "mean_w": np.nan}, index=windows)
 
 
-def assess(energy: pd.DataFrame, offsocket: OffSocket, settings: Mapping[str, Any]) -> pd.DataFrame:
+def assess(
+    energy: pd.DataFrame, offsocket: OffSocket | BySite, settings: Mapping[str, Any]
+) -> pd.DataFrame:
     """Compare every GPU source with the node balance, per setting, level and quantity.
 
     Args:
         energy: Table ``energy``.
-        offsocket: From `wattproof.offsocket.fit`.
+        offsocket: From `wattproof.offsocket.fit` or `fit_sites`.
         settings: ``min_samples``, ``alpha``, ``off_socket`` ("load" or "idle"), and optionally
             ``seed`` of the bootstrap (default 0).
 
@@ -219,7 +244,7 @@ def assess(energy: pd.DataFrame, offsocket: OffSocket, settings: Mapping[str, An
     windows, balance = windows_of(used), node_balance(used)
     nowhere = _why_none(used, offsocket, variant)
     reference = (
-        _empty_reference(windows)
+        _empty_reference(windows.index)
         if nowhere
         else reference_gpu(used, offsocket, variant).set_index("window_id")
     )

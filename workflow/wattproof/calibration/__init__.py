@@ -15,6 +15,7 @@ from wattproof.calibration.base import (
     Parameter,
     estimator,
 )
+from wattproof.calibration.sites import calibrate_sites
 
 __all__ = [
     "ESTIMATORS",
@@ -26,6 +27,7 @@ __all__ = [
     "boards",
     "bracket",
     "calibrate",
+    "calibrate_sites",
     "code_carbon",
     "estimator",
     "load_aware",

@@ -104,7 +104,7 @@ def _width(estimates: pd.DataFrame) -> float | None:
     return float(((mine["upper_j"] - mine["lower_j"]) / mine["reference_j"]).mean())
 
 
-def _score(entry: Estimator, outcome: Outcome, estimates: pd.DataFrame) -> dict[str, Any]:
+def score(entry: Estimator, outcome: Outcome, estimates: pd.DataFrame) -> dict[str, Any]:
     """One row of table ``calibration``: parameters, and the errors over the run windows."""
     runs = estimates[estimates["level"] == "run"]
     error = runs["relative_error"].dropna().to_numpy(np.float64)
@@ -133,7 +133,7 @@ def _score(entry: Estimator, outcome: Outcome, estimates: pd.DataFrame) -> dict[
     }
 
 
-def _agreement(
+def agreement_rows(
     entry: Estimator,
     refused: str,
     estimates: pd.DataFrame,
@@ -213,10 +213,12 @@ def calibrate(
     for entry in (one for one in entries if one is not None):
         outcome = entry.rule(inputs)
         estimates = _estimates(entry.name, outcome, targets)
-        rows.append(_score(entry, outcome, estimates))
+        rows.append(score(entry, outcome, estimates))
         # The scores are of trainings; inference phases are estimated for the data set only.
         scored = estimates[estimates["level"] != "phase"]
-        compared += _agreement(entry, outcome.refused, scored, targets["duration_s"], seed, alpha)
+        compared += agreement_rows(
+            entry, outcome.refused, scored, targets["duration_s"], seed, alpha
+        )
         if np.isfinite(outcome.energy_j).any():
             kept.append(estimates)
     return Calibration(

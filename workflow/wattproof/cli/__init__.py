@@ -10,7 +10,17 @@ import sys
 import typer
 
 import wattproof
-from wattproof.cli import audit, benchmark, campaign, characterise, doctor, meter, record, space
+from wattproof.cli import (
+    audit,
+    benchmark,
+    campaign,
+    characterise,
+    doctor,
+    merge,
+    meter,
+    record,
+    space,
+)
 from wattproof.cli.text import note, say
 from wattproof.errors import WattproofError
 
@@ -30,6 +40,7 @@ for command in (
     campaign.check,
     campaign.verify,
     campaign.progress,
+    merge.merge,
     audit.audit,
     characterise.characterise,
     doctor.doctor,

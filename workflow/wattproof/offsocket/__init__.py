@@ -11,15 +11,18 @@ from wattproof.offsocket.balance import (
     windows_of,
 )
 from wattproof.offsocket.fit import LOADS, LoadModel, LoadPower, OffSocket, fit
+from wattproof.offsocket.sites import BySite, fit_sites
 
 __all__ = [
     "CALIBRATION",
     "LOADS",
     "WINDOW_COLUMNS",
+    "BySite",
     "LoadModel",
     "LoadPower",
     "OffSocket",
     "fit",
+    "fit_sites",
     "gpu_rows",
     "missing_parts",
     "node_balance",
