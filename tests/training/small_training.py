@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from wattproof.space.regnet import Network
 from wattproof.training import loop
 from wattproof.training.activity import Activity
 from wattproof.training.datasets import Data, Part
-from wattproof.training.marks import MarkWriter, read_marks
+from wattproof.training.marks import MarkWriter, NoMarks, read_marks
 from wattproof.training.recipe import Recipe
 from wattproof.training.spec import TrainSpec
 
@@ -93,3 +94,32 @@ LOADS = {
     "throughput": FakeLoad(0.9),
     "latency": FakeLoad(0.2),
 }
+
+
+def trained_weights(recipe, team, store=None):
+    """Train as one process of a team; return what would be published."""
+    spec = TrainSpec(NETWORK, recipe, "made up", None, 96, 100.0)
+    device = torch.device("cpu")
+    kept = []
+
+    class Watched(loop.Training):
+        def _infer(self, state):
+            kept.append({k: v.clone() for k, v in state.published.state_dict().items()})
+
+    training = Watched(
+        spec,
+        NoMarks(),
+        Activity(None, 0),
+        run_id="r",
+        slot=None,
+        seed=0,
+        threads=1,
+        device=device,
+        team=team,
+    )
+    if store is not None:
+        team.join(store, device)
+    reason = loop.attempt(training, lambda: DATA)
+    team.leave()
+    assert reason == ""
+    return kept[0]

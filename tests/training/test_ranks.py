@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
+import torch
+from small_training import trained_weights
 
 from wattproof.training import ranks
+from wattproof.training.recipe import Recipe
+from wattproof.training.team import Team
 
 LOST = "PyTorch: Connection closed by peer"
 
@@ -67,3 +74,24 @@ def test_nobody_is_blamed_when_the_run_is_over(stand_in):
     with ranks.Ranks("spec.json", (0, 1, 2), 0, heard.append):
         pass
     assert heard == []
+
+
+def test_two_processes_learn_the_weights_that_one_learns():
+    """Weights, averages and statistics; a last step of 16 and shares of 13 and 12 images."""
+    recipe = Recipe(0.03, "sgd", "cos", 0, 25, 3, ema=True, precise_bn_images=50)
+    alone = trained_weights(recipe, Team())
+    store = ranks.meeting_point(2)
+    code = (
+        "from small_training import *; from wattproof.training import ranks\n"
+        "from wattproof.training.team import Team\n"
+        f"store = ranks.find_meeting_point({store.port}, 2)\n"
+        f"trained_weights({recipe!r}, Team(1, 2), store)\n"
+    )
+    code = "from wattproof.training.recipe import Inference, Recipe\n" + code
+    here = str(Path(__file__).parent)
+    path = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
+    other = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path})
+    together = trained_weights(recipe, Team(0, 2), store)
+    assert other.wait(20) == 0
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, rtol=1e-3, atol=1e-4, msg=name)

@@ -8,6 +8,7 @@ limit) is summed over all, so that all decide alike.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -87,8 +88,10 @@ class Team:
         """Return what training steps call instead of the network: it averages gradients."""
         if self.world == 1:
             return model
-        # Statistics of batch norm are equal everywhere already.
-        wrapped: Callable[[Tensor], Tensor] = nn.parallel.DistributedDataParallel(
-            model, broadcast_buffers=False
-        )
+        # Statistics of batch norm are equal everywhere already. (Newer versions want another word
+        # for it that older ones do not know.)
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
+            wrapped: Callable[[Tensor], Tensor] = nn.parallel.DistributedDataParallel(
+                model, broadcast_buffers=False
+            )
         return wrapped
