@@ -54,6 +54,8 @@ try:
         RECORDINGS = list(PLAN)
         TRAININGS = [name for name, about in PLAN.items() if about.trainings]
         SIMULATED = CONFIG["node"]["kind"] == "virtual"
+        # For scripts; in params it would make every recording out of date when the plan grows.
+        config["complete"] = CONFIG
 except WattproofError as error:
     sys.stderr.write(f"wattproof: {error}\n")
     sys.exit(1)

@@ -10,10 +10,8 @@ GRES = (
 
 
 rule recording:
-    input:
-        # The digest in params decides when a recording is out of date, not the plan's time stamp:
-        # adding runs to a campaign must not touch the recordings that are there.
-        plan=ancient(f"{RESULTS}/tables/plan.parquet"),
+    # No input: the digest in params decides when a recording is out of date. Did it depend on the
+    # plan's table, Snakemake would not look at the digest in a call that writes that table anew.
     output:
         samples=f"{RESULTS}/recordings/{{recording}}/samples.parquet",
         channels=f"{RESULTS}/recordings/{{recording}}/channels.parquet",

@@ -7,7 +7,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from wattproof import offline, plan, rule, session, tables
+from wattproof import offline, outline, rule, session, tables
 from wattproof.config import is_offline
 
 name = snakemake.wildcards.recording
@@ -22,7 +22,7 @@ def tell(line: str) -> None:
 
 with rule.logged(snakemake) as log:
     config = snakemake.params.measurement
-    rows = plan.read_rows(tables.read(snakemake.input.plan, "plan"), name)
+    rows = outline.rows(snakemake.config["complete"], name, outline.FOLDER)
     paths = session.Paths(Path(snakemake.params.raw), Path(snakemake.params.truth))
     if is_offline(config):
         sealed, about = offline.record(name, rows, config, paths.truth)

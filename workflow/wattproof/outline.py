@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import wattproof
-from wattproof import plan
+from wattproof import plan, tables
 from wattproof.config import Config
 
 DECIDING = ("plan", "space", "training", "calibration", "node", "sources")
@@ -23,6 +23,9 @@ DECIDING = ("plan", "space", "training", "calibration", "node", "sources")
 
 FOLDER = Path(".snakemake") / "wattproof"
 """Where outlines are kept: beside Snakemake's own notes, in the working directory."""
+
+ROWS = ".parquet"
+"""Suffix of the rows, beside the outline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,26 @@ def of(config: Config, kept: Path | None = None) -> dict[str, Recording]:
         kept: Folder of outlines made before; None: make it anew and keep nothing.
     """
     if kept is None:
-        return _make(config)
+        return _brief(config, plan.make_plan(config))
     file = _file(config, kept)
     found = _load(file)
     if found is None:
-        found = _make(config)
-        _save(found, file)
+        made = plan.make_plan(config)
+        found = _brief(config, made)
+        _save(found, made, file)
     return found
+
+
+def rows(config: Config, recording: str, kept: Path) -> list[plan.PlanRow]:
+    """Return the rows of one recording, from what `of` kept where that is there.
+
+    The recordings' jobs do not read table ``plan``: while that is about to be written anew,
+    Snakemake does not look whether the recordings that depend on it are out of date themselves.
+    """
+    file = _file(config, kept).with_suffix(ROWS)
+    if file.exists():
+        return plan.read_rows(tables.read(file, "plan"), recording)
+    return plan.by_recording(plan.make_plan(config))[recording]
 
 
 def is_kept(config: Config, kept: Path | None) -> bool:
@@ -66,8 +82,7 @@ def is_kept(config: Config, kept: Path | None) -> bool:
     return kept is not None and _load(_file(config, kept)) is not None
 
 
-def _make(config: Config) -> dict[str, Recording]:
-    rows = plan.by_recording(plan.make_plan(config))
+def _brief(config: Config, made: list[plan.PlanRow]) -> dict[str, Recording]:
     return {
         name: Recording(
             plan.recording_digest(part),
@@ -76,7 +91,7 @@ def _make(config: Config) -> dict[str, Recording]:
             plan.cpu_threads(config, part),
             any(row.setting not in (plan.SINGLE, plan.CALIBRATION) for row in part),
         )
-        for name, part in rows.items()
+        for name, part in plan.by_recording(made).items()
     }
 
 
@@ -107,12 +122,14 @@ def _load(file: Path) -> dict[str, Recording] | None:
         return None
 
 
-def _save(found: dict[str, Recording], file: Path) -> None:
+def _save(found: dict[str, Recording], made: list[plan.PlanRow], file: Path) -> None:
     """Keep an outline whole or not at all; where nothing can be written, it is made each time."""
     content = json.dumps({name: asdict(about) for name, about in found.items()})
     part = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        table = [row.as_row() for row in made]
+        tables.write(table, "plan", file.with_suffix(ROWS), tables.Meta("", simulated=False))
         part.write_text(content, encoding="utf-8")
         os.replace(part, file)
     except OSError:
