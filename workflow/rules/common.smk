@@ -9,6 +9,7 @@ RECORDED = (
     "clocks",
     "windows",
     "energy",
+    "shares",
     "findings",
 )
 """Tables of each recording."""

@@ -9,6 +9,7 @@ rule dataset:
         windows=recorded("windows"),
         marks=recorded("marks"),
         energy=recorded("energy"),
+        shares=recorded("shares"),
     output:
         dataset=f"{RESULTS}/tables/dataset.parquet",
         curves=f"{RESULTS}/tables/curves.parquet",

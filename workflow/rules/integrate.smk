@@ -18,6 +18,7 @@ rule integrate:
     output:
         windows=f"{RESULTS}/recordings/{{recording}}/windows.parquet",
         energy=f"{RESULTS}/recordings/{{recording}}/energy.parquet",
+        shares=f"{RESULTS}/recordings/{{recording}}/shares.parquet",
         utilisation=f"{RESULTS}/recordings/{{recording}}/utilisation.parquet",
     log:
         f"{RESULTS}/logs/integrate/{{recording}}.log",

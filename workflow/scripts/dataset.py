@@ -5,7 +5,7 @@ from wattproof import dataset, rule, tables
 with rule.logged(snakemake) as log:
     inputs = {
         name: tables.read_frame(snakemake.input[name], name)
-        for name in ("plan", "runs", "windows", "marks", "energy", "estimates")
+        for name in ("plan", "runs", "windows", "marks", "energy", "estimates", "shares")
     }
     runs, curves = dataset.build(**inputs, settings={})
     meta = tables.merge_meta(snakemake.input.energy)

@@ -8,7 +8,7 @@ from, so that no curve mixes instruments.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wattproof import tables, units
 from wattproof.errors import WattproofError
@@ -22,6 +22,8 @@ COPIED = ("run_id", "setting", "recording", "status", "epochs", "macs", "params"
 CALIBRATION = "calibration"
 METER, METER_CHANNEL = "meter", "node.ac"
 NVML = "nvml"
+SHARED = "shared"
+"""Flag of runs that were not alone on their node."""
 CLOCK_NOT_PROVEN = "clock_not_proven"
 """Flag of windows whose source could not be aligned; its energy is not used as the node's."""
 
@@ -47,6 +49,7 @@ def build(
     energy: pd.DataFrame,
     estimates: pd.DataFrame,
     settings: Mapping[str, Any],
+    shares: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Join the tables of a campaign into its data set.
 
@@ -60,6 +63,8 @@ def build(
         energy: Table ``energy``.
         estimates: Table ``estimates``.
         settings: No keys are used.
+        shares: Table ``shares``: runs that shared their node are charged with their part of it
+            (`wattproof.attribution`) and flagged ``shared``.
 
     Returns:
         Frames with the schemas ``dataset`` (joules, seconds; runs that failed have null metrics)
@@ -81,7 +86,7 @@ def build(
             )
     estimators = sorted({str(row["estimator"]) for row in _records(estimates)})
     session = {row["run_id"]: row["session"] for row in outcomes}
-    lookup = _Lookup(session, windows, marks, energy, estimates)
+    lookup = _Lookup(session, windows, marks, energy, estimates, shares)
     config_columns = [name for name in plan.columns if name.startswith("config_")]
     rows: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
@@ -95,6 +100,15 @@ def build(
     return _frame(rows, "dataset"), _frame(curves, "curves")
 
 
+class Node(NamedTuple):
+    """Energy of the node in joules, its 90 % bounds, and flags."""
+
+    energy_j: float | None
+    low_j: float | None
+    high_j: float | None
+    flags: list[str]
+
+
 class _Lookup:
     """Rows of the long tables by run and epoch, restricted to the session that counts."""
 
@@ -105,6 +119,7 @@ class _Lookup:
         marks: pd.DataFrame,
         energy: pd.DataFrame,
         estimates: pd.DataFrame,
+        shares: pd.DataFrame | None,
     ) -> None:
         def counting(frame: pd.DataFrame) -> Iterable[dict[str, Any]]:
             return (
@@ -128,32 +143,77 @@ class _Lookup:
             (_key(row), row["source"], row["channel"]): row
             for row in counting(whole(energy[energy["source"].isin([METER, NVML])]))
         }
+        self.gpu_numbers: dict[str, set[int]] = {}
+        for (run_id, _), source, channel in self.energy:
+            if source == NVML and (number := _gpu_number(channel)) is not None:
+                self.gpu_numbers.setdefault(run_id, set()).add(number)
         self.estimates = {(_key(row), row["estimator"]): row for row in counting(whole(estimates))}
+        self.shares = {} if shares is None else {_key(row): row for row in counting(shares)}
 
     def seconds(self, key: Key) -> float | None:
         """Length of the window, in seconds."""
         row = self.windows.get(key)
         return None if row is None else units.ns_to_s(row["end_ns"] - row["start_ns"])
 
-    def meter(self, key: Key) -> dict[str, Any] | None:
-        """Row of the meter, if its energy is known and on a proven clock."""
+    def meter(self, key: Key) -> Node | None:
+        """Energy by the meter, if it is known and on a proven clock."""
         row = self.energy.get((key, METER, METER_CHANNEL))
         if row is None or row["energy_j"] is None or CLOCK_NOT_PROVEN in row["flags"]:
             return None
-        return row
+        flags, share = row["flags"], self.shares.get(key)
+        if share is not None:
+            row, flags = share, [*flags, SHARED]
+        value, u_j = row["energy_j"], row["energy_u_j"]
+        if value is None:
+            return None
+        if u_j is None:
+            return Node(value, None, None, flags)
+        return Node(value, value - Z_90 * u_j, value + Z_90 * u_j, flags)
 
-    def gpu(self, key: Key, slot: int) -> dict[str, Any] | None:
-        """Row of the GPU's counter, else of the integral of its power."""
+    def gpus(self, key: Key, slot: int | None) -> tuple[float | None, list[str]]:
+        """Energy of the run's own GPUs, and flags: of its slot, or of all GPUs without one.
+
+        All means each GPU that NVML has recorded: if the energy of one is unknown, so is the sum.
+        """
+        there = self.gpu_numbers.get(key[0], set())
+        own = sorted(there if slot is None else there & {slot})
+        found = [self._gpu(key, number) for number in own]
+        flags = sorted({flag for row in found if row is not None for flag in row["flags"]})
+        known = [row["energy_j"] for row in found if row is not None]
+        return (sum(known) if known and len(known) == len(found) else None), flags
+
+    def _gpu(self, key: Key, number: int) -> dict[str, Any] | None:
+        """Row of a GPU's counter, else of the integral of its power."""
         for what in ("energy", "power_instant", "power_usage"):
-            row = self.energy.get((key, NVML, f"gpu{slot}.{what}"))
+            row = self.energy.get((key, NVML, f"gpu{number}.{what}"))
             if row is not None and row["energy_j"] is not None:
                 return row
         return None
 
+    def estimate(self, key: Key, estimator: str) -> Node | None:
+        """Energy by an estimator, if it has one.
+
+        An estimator tells the node's energy. Of runs that share it, each is charged with its own
+        GPU and its share of the rest, as if that rest had been even over the run's time.
+        """
+        row = self.estimates.get((key, estimator))
+        if row is None or row["energy_j"] is None:
+            return None
+        values = [row["energy_j"], row["lower_j"], row["upper_j"]]
+        share = self.shares.get(key)
+        if share is None:
+            return Node(values[0], values[1], values[2], [])
+        own_j, busy_j, part = share["gpu_j"], share["busy_gpus_j"], share["share"]
+        if own_j is None or busy_j is None or part is None:
+            return None
+        charged = [None if v is None else own_j + (v - busy_j) * part for v in values]
+        assert charged[0] is not None
+        return Node(charged[0], charged[1], charged[2], [SHARED])
+
     def estimate_j(self, key: Key, estimator: str) -> float | None:
         """Energy by an estimator, in joules."""
-        row = self.estimates.get((key, estimator))
-        return None if row is None else row["energy_j"]
+        found = self.estimate(key, estimator)
+        return None if found is None else found.energy_j
 
     def node_source(self, run_id: str) -> str:
         """Where the node energy of a run comes from; empty if from nowhere."""
@@ -164,20 +224,16 @@ class _Lookup:
                 return estimator
         return ""
 
-    def node(self, key: Key, by: str) -> tuple[float | None, float | None, float | None, list[str]]:
-        """Node energy, its 90 % bounds (joules) and flags, by the source of the run."""
-        if by == METER:
-            row = self.meter(key)
-            if row is None:
-                return None, None, None, []
-            value, u_j = row["energy_j"], row["energy_u_j"]
-            if u_j is None:
-                return value, None, None, row["flags"]
-            return value, value - Z_90 * u_j, value + Z_90 * u_j, row["flags"]
-        row = self.estimates.get((key, by))
-        if row is None:
-            return None, None, None, []
-        return row["energy_j"], row["lower_j"], row["upper_j"], []
+    def node(self, key: Key, by: str) -> Node:
+        """Node energy by the source of the run."""
+        found = self.meter(key) if by == METER else self.estimate(key, by)
+        return found or Node(None, None, None, [])
+
+
+def _gpu_number(channel: str) -> int | None:
+    device, _, _ = channel.partition(".")
+    number = device.removeprefix("gpu")
+    return int(number) if device != number and number.isdecimal() else None
 
 
 def _run_row(
@@ -198,19 +254,19 @@ def _run_row(
     }
     if outcome["status"] != "ok":
         return row
-    gpu = lookup.gpu(key, outcome["slot"] or 0)
+    gpu_j, gpu_flags = lookup.gpus(key, outcome["slot"])
     node_j, low_j, high_j, node_flags = lookup.node(key, node_by)
     seconds = lookup.seconds(key)
     return row | {
         "time_s": outcome["duration_s"] if seconds is None else seconds,
         "val_accuracy": outcome["val_accuracy"],
         "test_accuracy": outcome["test_accuracy"],
-        "gpu_energy_j": None if gpu is None else gpu["energy_j"],
+        "gpu_energy_j": gpu_j,
         "node_energy_j": node_j,
         "node_energy_low_j": low_j,
         "node_energy_high_j": high_j,
         **_inference(outcome["run_id"], node_by, lookup),
-        "flags": sorted({*node_flags, *([] if gpu is None else gpu["flags"])}),
+        "flags": sorted({*node_flags, *gpu_flags}),
         **{f"energy_j_{name}": lookup.estimate_j(key, name) for name in estimators},
     }
 
@@ -219,7 +275,7 @@ def _inference(run_id: str, node_by: str, lookup: _Lookup) -> dict[str, float | 
     """Energy and time of inference; null where the phase was not run or its energy is unknown."""
     images, alone = (lookup.images.get((run_id, name)) for name in (THROUGHPUT, LATENCY))
     seconds, alone_s = (lookup.seconds((run_id, name)) for name in (THROUGHPUT, LATENCY))
-    node_j = lookup.node((run_id, THROUGHPUT), node_by)[0]
+    node_j = lookup.node((run_id, THROUGHPUT), node_by).energy_j
     return {
         "inference_j_per_image": node_j / images if node_j is not None and images else None,
         "inference_images_hz": images / seconds if images and seconds else None,
@@ -234,9 +290,8 @@ def _curve_rows(
     for epoch in range(outcome["epochs"]):
         key: Key = (outcome["run_id"], epoch)
         mark = lookup.marks.get(key, {})
-        gpu = lookup.gpu(key, outcome["slot"] or 0)
+        gpu_j, gpu_flags = lookup.gpus(key, outcome["slot"])
         node_j, _, _, node_flags = lookup.node(key, node_by)
-        gpu_j = None if gpu is None else gpu["energy_j"]
         seconds = lookup.seconds(key)
         rows.append(
             {
@@ -250,7 +305,7 @@ def _curve_rows(
                 "node_energy_j": node_j,
                 "gpu_power_w": _power_w(gpu_j, seconds),
                 "node_power_w": _power_w(node_j, seconds),
-                "flags": sorted({*node_flags, *([] if gpu is None else gpu["flags"])}),
+                "flags": sorted({*node_flags, *gpu_flags}),
             }
         )
     return rows

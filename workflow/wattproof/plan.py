@@ -217,10 +217,11 @@ def _train_row(
 def _gpu_places(config: Config) -> dict[str, Any]:
     """Where the load of the GPU is played: on all slots that trainings will occupy at once.
 
-    The offline mode plays it on slot 0, as the twin of the paper's experiments has it.
+    Else the power of packed runs is beyond all that off-socket power was determined under. The
+    twin of the paper's experiments (offline, ddp) plays it on slot 0, as the paper had it.
     """
     several = [group for group in groups(config) if group.setting != SINGLE]
-    if is_offline(config) or not several:
+    if not several or (is_offline(config) and all(one.setting == "ddp" for one in several)):
         return {}
     numbers = [group.slots for group in several]
     known = [number for number in numbers if number is not None]

@@ -70,17 +70,20 @@ def load_events(
     row: PlanRow, parameters: Parameters, start_ns: int, rng: np.random.Generator
 ) -> RunTimeline:
     """Return what a calibration load does: the same steps as `training.loads.play` plays."""
-    del parameters, rng
+    del rng
     load = row.spec["load"]
+    every = row.spec.get("gpus", parameters.gpu.count) if row.spec.get("everywhere") else 1
     # As in `training.activity`: the clock pattern switches the load that `gpu` climbs in stairs.
     level_of = CALIBRATION_LOADS["gpu" if load == "sync" else load]
     records, at_ns, passed_s = [], start_ns, 0.0
     for step in loads.programme(load, row.spec["seconds"], row.seed):
         kind = load if step.level else "idle"
-        records.append(record(at_ns, 0, kind, level_of if step.level else IDLE, step.level))
+        for slot in range(every):
+            what = level_of if step.level else IDLE
+            records.append(record(at_ns, slot, kind, what, step.level))
         passed_s += step.seconds
         at_ns = start_ns + s_to_ns(passed_s)
-    records.append(record(at_ns, 0, "idle"))
+    records += [record(at_ns, slot, "idle") for slot in range(every)]
     marks = [
         mark(kind, when, row.run_id, load)
         for kind, when in (("load_begin", start_ns), ("load_end", at_ns))

@@ -61,7 +61,8 @@ def stage(
         seed: Each run draws from its own random numbers, so that none depends on another.
         makers: By kind of row (``load``, ``train``), what makes its timeline.
     """
-    free = [start_ns + s_to_ns(BEFORE_S)] * parameters.gpu.count
+    asked = [int(row.spec["gpus"]) for row in rows if "gpus" in row.spec]
+    free = [start_ns + s_to_ns(BEFORE_S)] * max(asked, default=parameters.gpu.count)
     found: list[RunTimeline] = []
     for row in rows:
         packed = row.setting == "packed"

@@ -81,6 +81,12 @@ FLAGS: dict[str, Flag] = {
         "other, so the samples were not used to place the counter's energy in time.",
         "Run 'wattproof characterise' on this board.",
     ),
+    "shared": Flag(
+        "Other runs were at work on the node at the same time: the node's energy is shared among "
+        "them, each with its own GPU.",
+        "None; train one run at a time (plan.setting: single) for energies that nobody shares.",
+        NOTE,
+    ),
     "energy_outside_limits": Flag(
         "The mean power is below half of the device's idle power or more than 5 % above its power "
         "limit: physically implausible.",
