@@ -80,6 +80,17 @@ resource_scopes:
     whole_node="local",
 
 
+# Recordings on this machine: what it lacks is told before the first job. (Cluster nodes are looked
+# at when a recording starts there; a dry run may be made anywhere.)
+onstart:
+    try:
+        if not AUDIT and not workflow.non_local_exec:
+            preflight.check_machine(CONFIG, CONFIG_FILE)
+    except WattproofError as error:
+        sys.stderr.write(f"wattproof: {error}\n")
+        sys.exit(1)
+
+
 include: "workflow/rules/common.smk"
 
 

@@ -47,24 +47,25 @@ class _Work:
     end_ns: int
 
 
-def _at_work(
-    marks: Iterable[Mapping[str, Any]], runs: Mapping[str, Mapping[str, Any]]
-) -> list[_Work]:
-    """Return the trainings of one session, from their marks.
+def _at_work(marks: Iterable[Mapping[str, Any]], runs: Mapping[str, str]) -> list[_Work]:
+    """Return the trainings of one session, from their marks; `runs` are settings by run.
 
     One that left no end (it was killed) was at work until its last mark.
     """
     found: dict[str, tuple[int, int]] = {}
+    slots: dict[str, int | None] = {}
     for mark in marks:
         run_id = mark["run_id"]
         if run_id not in runs:
             continue
         if mark["kind"] == "run_begin":
             found[run_id] = (int(mark["mono_ns"]), int(mark["mono_ns"]))
+            # Of this session: a run that was broken off is trained on another slot later.
+            slots[run_id] = None if pd.isna(mark["slot"]) else int(mark["slot"])
         elif run_id in found:
             found[run_id] = (found[run_id][0], int(mark["mono_ns"]))
     return [
-        _Work(run_id, runs[run_id]["setting"], runs[run_id]["slot"], start_ns, end_ns)
+        _Work(run_id, runs[run_id], slots[run_id], start_ns, end_ns)
         for run_id, (start_ns, end_ns) in found.items()
         if end_ns > start_ns
     ]
@@ -75,11 +76,11 @@ def _sessions(
 ) -> list[tuple[tuple[str, int], pd.DataFrame, list[_Work]]]:
     """Return the sessions in which runs are packed: key, windows, runs at work."""
     trainings = {
-        run["run_id"]: {**run, "slot": None if pd.isna(run["slot"]) else int(run["slot"])}
+        str(run["run_id"]): str(run["setting"])
         for run in records(runs)
         if run["setting"] != CALIBRATION
     }
-    if not any(run["setting"] == PACKED for run in trainings.values()):
+    if PACKED not in trainings.values():
         return []
     found = []
     by_session = marks.sort_values("mono_ns", kind="stable").groupby(["recording", "session"])

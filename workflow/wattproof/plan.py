@@ -214,6 +214,18 @@ def _train_row(
     )
 
 
+def _places(config: Config, load: str) -> dict[str, Any]:
+    """What a calibration load says of where and by what it is played, if not as usual."""
+    if load == "stress" and calibration_program(config) != "own":
+        return {"program": calibration_program(config)}
+    return _gpu_places(config) if load == "gpu" else {}
+
+
+def calibration_program(config: Config) -> str:
+    """Return what does the work of load `stress`: own, or firestarter."""
+    return str(config["calibration"].get("stress", "own"))
+
+
 def _gpu_places(config: Config) -> dict[str, Any]:
     """Where the load of the GPU is played: on all slots that trainings will occupy at once.
 
@@ -297,7 +309,7 @@ def make_plan(config: Config) -> list[PlanRow]:
         for repeat in range(calibration["repeats"]):
             shift = repeat % len(loads)
             for load in loads[shift:] + loads[:shift]:
-                places = _gpu_places(config) if load == "gpu" else {}
+                places = _places(config, load)
                 seconds = calibration["load_s"]
                 rows.append(_load_row(config, recording, len(rows), load, seconds, places))
         rows += _sync_at_end(config, recording, len(rows))

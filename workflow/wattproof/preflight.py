@@ -41,6 +41,11 @@ def check(config: Config, file: str, kept: Path | None = None) -> Config:
             presets.get(node["preset"], node["overrides"])
         except WattproofError as error:
             raise WattproofError(f"{file}: {error}") from error
+        if plan.calibration_program(config) != "own":
+            raise WattproofError(
+                f"{file}: key 'calibration.stress' is {plan.calibration_program(config)}, but on a "
+                "virtual node loads are simulated; set it to own, or node.kind to real."
+            )
     _check_groups(config, file)
     meter = config["sources"].get("meter")
     if meter is not None:
@@ -67,6 +72,24 @@ def check(config: Config, file: str, kept: Path | None = None) -> Config:
     if not outline.is_kept(config, kept):
         _check_draws(config, file)
     return config
+
+
+def check_machine(config: Config, file: str) -> None:
+    """Check that this machine, on which recordings will be made, has the GPUs for them.
+
+    Args:
+        config: A complete, checked campaign.
+        file: Name of the campaign file, for messages.
+
+    Raises:
+        WattproofError: One sentence with file, what is lacking and remedy.
+    """
+    from wattproof.session import node
+
+    try:
+        node.check_machine(config)
+    except WattproofError as error:
+        raise WattproofError(f"{file}: {error}") from error
 
 
 def _check_groups(config: Config, file: str) -> None:

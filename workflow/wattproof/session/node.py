@@ -13,10 +13,13 @@ from typing import Any
 
 from wattproof.config import Config
 from wattproof.errors import WattproofError
-from wattproof.plan import PlanRow
+from wattproof.plan import PlanRow, calibration_program, groups
 from wattproof.session import slots
 from wattproof.session.slots import Slot
 from wattproof.sources.gpus import VARIABLE
+from wattproof.training import firestarter
+
+FIRESTARTER = "firestarter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,9 @@ def virtual(session: Path, truth: Path, config: Config, rows: Sequence[PlanRow])
     spec = create_node(
         node_dir, truth, about["preset"], about["seed"], about["overrides"], seed, order
     )
-    chosen = slots.choose(slots.virtual_slots(spec.gpu_uuids, visible), count, rows, config)
+    settings = {row.setting for row in rows}
+    found = slots.virtual_slots(spec.gpu_uuids, visible)
+    chosen = slots.choose(found, count, slots.asked(rows), settings, config)
     command = [sys.executable, "-m", "wattproof.virtual", str(node_dir)]
     daemon = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
@@ -102,7 +107,27 @@ def real(config: Config, rows: Sequence[PlanRow]) -> Node:
     """Return this machine.
 
     Raises:
-        WattproofError: It lacks GPUs that the campaign needs.
+        WattproofError: It lacks GPUs that the campaign needs, or the program of a load.
     """
+    if any(row.spec.get("program") == FIRESTARTER for row in rows):
+        firestarter.find()
+    settings = {row.setting for row in rows}
+    chosen = slots.choose(*slots.real_slots(), slots.asked(rows), settings, config)
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return Node("real", None, memory_gib, slots.choose(*slots.real_slots(), rows, config))
+    return Node("real", None, memory_gib, chosen)
+
+
+def check_machine(config: Config) -> None:
+    """Check that this machine, on which recordings will be made, has what a campaign needs.
+
+    Raises:
+        WattproofError: It lacks GPUs, or the program of a load.
+    """
+    if config["node"]["kind"] != "real":
+        return
+    loads = config["calibration"]["loads"] if config["calibration"]["repeats"] else []
+    if "stress" in loads and calibration_program(config) == FIRESTARTER:
+        firestarter.find()
+    for group in groups(config):
+        found = slots.real_slots()
+        slots.choose(*found, group.places.get("gpus"), {group.setting}, config)

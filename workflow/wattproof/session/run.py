@@ -19,6 +19,7 @@ from wattproof.session.node import Node
 from wattproof.session.paths import Paths, atomic_json
 from wattproof.session.slots import Slot, environment
 from wattproof.training.lifetime import EXIT_MISTAKE
+from wattproof.training.marks import MarkWriter
 
 STOP_S = 5.0
 """Time to end by itself after SIGTERM; then a run is killed."""
@@ -130,6 +131,8 @@ class Run:
         self._process.stdout.close()
         if code < 0 and self._activity is not None:
             self._load_is_gone(self._activity)
+        if not self._part.exists() and self.row.spec["kind"] == "train":
+            self._mark_end()
         if self._part.exists():
             outcome = json.loads(self._part.read_text(encoding="utf-8"))
         elif code in TOLD_TO_STOP:
@@ -156,6 +159,12 @@ class Run:
             "reason": reason + (f": {line}" if line else ""),
             "epochs": 0,
         }
+
+    def _mark_end(self) -> None:
+        """Say for a training that could not: until now it was at work beside the others."""
+        marks = MarkWriter(self._session / "marks.jsonl")
+        marks.mark("run_end", self.row.run_id, slot=self.slot)
+        marks.close()
 
     def _last_line(self) -> str:
         """Return the last line that it wrote to standard error."""

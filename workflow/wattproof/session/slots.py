@@ -120,20 +120,22 @@ def _names(uuids: Sequence[str], driver: Driver) -> dict[str, str]:
     return names
 
 
-def choose(found: Sequence[Slot], gpus: int, rows: Sequence[PlanRow], config: Config) -> list[Slot]:
+def choose(
+    found: Sequence[Slot], gpus: int, number: int | None, settings: set[str], config: Config
+) -> list[Slot]:
     """Return the slots that a recording uses.
 
     Args:
         found: Those that the job can use.
         gpus: GPUs of the node, those included.
-        rows: Of the recording.
+        number: How many the plan asks for; None: all.
+        settings: Of the recording's runs.
         config: Keys sources and on_missing_source.
 
     Raises:
         WattproofError: It needs a GPU and there is none, or more than there are, or a run on all
             slots would leave some that are recorded idle.
     """
-    number, settings = asked(rows), {row.setting for row in rows}
     if not found:
         recorded = "nvml" in config["sources"] and config["on_missing_source"] == "stop"
         if number or settings & {"packed", "ddp"} or recorded:

@@ -18,6 +18,7 @@ import sys
 from wattproof.errors import WattproofError
 from wattproof.training import loads
 from wattproof.training.activity import Activity, open_writer
+from wattproof.training.firestarter import Firestarter
 from wattproof.training.lifetime import EXIT_MISTAKE, end_with_parent, exit_on_sigterm
 from wattproof.training.marks import MarkWriter
 from wattproof.training.spec import LoadSpec, Outcome, Spec, TrainSpec, read_spec, write_result
@@ -33,29 +34,34 @@ def _has_cuda(spec: Spec) -> bool:
     return pick_device(spec.device).type == "cuda"
 
 
-def _crew(spec: Spec, load: str) -> Crew | None:
+def _crew(spec: Spec, work: LoadSpec) -> Crew | Firestarter | None:
     """Who plays a load; None if it needs a GPU and there is none."""
+    load = work.load
     if load == "idle":
         return Crew(None, 1, virtual=False)
     if spec.activity is not None:
         return Crew("stress" if load == "stress" else "prime", 1, virtual=True)
     if load in ("gpu", "sync") and _has_cuda(spec):
-        return Crew("cuda", 1, virtual=False)
+        # On the virtual node one process publishes for all its slots; here each GPU has its own.
+        return Crew("cuda", len(spec.slots), virtual=False)
     if load == "gpu":
         return None
+    if load == "stress" and work.program == "firestarter":
+        return Firestarter(work.seconds)
     # Without a GPU the pattern is played on the CPU: a meter sees it all the same.
     return Crew("prime" if load == "prime" else "stress", usable_threads(), virtual=False)
 
 
 def _play(spec: Spec, work: LoadSpec, marks: MarkWriter) -> Outcome:
-    crew = _crew(spec, work.load)
+    crew = _crew(spec, work)
     if crew is None:
         return Outcome("failed", "load 'gpu' needs a CUDA device and there is none")
-    activity = Activity(open_writer(spec.activity), spec.slots[0])
+    writer = open_writer(spec.activity)
+    activities = [Activity(writer, slot) for slot in spec.slots]
     steps = loads.programme(work.load, work.seconds, spec.seed)
     with crew:
         begin_ns = marks.mark("load_begin", spec.run_id, work.load, slot=spec.slot)
-        loads.play(work.load, steps, crew, activity)
+        loads.play(work.load, steps, crew, activities)
         end_ns = marks.mark("load_end", spec.run_id, work.load, slot=spec.slot)
     return Outcome("ok", duration_s=ns_to_s(end_ns - begin_ns))
 

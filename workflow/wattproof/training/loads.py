@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from wattproof.training.activity import Activity
-from wattproof.training.work import Crew
+from wattproof.training.work import Timetable
 from wattproof.units import s_to_ns
 
 CHIP_S = 0.25
@@ -69,24 +70,41 @@ def sync_pattern(chips: int, seed: int) -> tuple[bool, ...]:
     return tuple(pattern)
 
 
-def play(load: str, steps: list[Step], crew: Crew, activity: Activity) -> None:
+class Workers(Protocol):
+    """Who does the work of a load: `work.Crew`, or a program that stands in its place."""
+
+    def start(self, timetable: Timetable) -> None:
+        """Begin."""
+        ...
+
+    def work(self, end_ns: int, level: float) -> None:
+        """Work until an instant."""
+        ...
+
+
+def play(
+    load: str, steps: list[Step], crew: Workers, activities: Activity | Sequence[Activity]
+) -> None:
     """Play a programme from now on, each step on its absolute deadline.
 
     Args:
         load: Kind of load.
         steps: See `programme`.
         crew: Who works.
-        activity: Told the level of each step; idle at the end.
+        activities: Of the slots it is played on; told the level of each step, idle at the end.
     """
+    told = [activities] if isinstance(activities, Activity) else activities
     start_ns = time.monotonic_ns()
     timetable = list(_timetable(start_ns, steps))
     try:
         crew.start(timetable)
         for end_ns, level in timetable:
-            activity.calibration(load, level)
+            for activity in told:
+                activity.calibration(load, level)
             crew.work(end_ns, level)
     finally:
-        activity.idle()
+        for activity in told:
+            activity.idle()
 
 
 def _timetable(start_ns: int, steps: list[Step]) -> Iterator[tuple[int, float]]:

@@ -53,10 +53,17 @@ class TrainSpec:
 
 @dataclass(frozen=True, slots=True)
 class LoadSpec:
-    """A calibration load: its kind (see `loads`) and its length in seconds."""
+    """A calibration load.
+
+    Attributes:
+        load: Its kind, see `loads`.
+        seconds: Its length.
+        program: What does the work of `stress`: own, or firestarter.
+    """
 
     load: str
     seconds: float
+    program: str = "own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +180,8 @@ def parse_spec(document: Mapping[str, Any]) -> Spec:
         work = _parse_training(document)
     else:
         seconds = float(get(document, "seconds", NUMBER, least=0))
-        work = LoadSpec(choice(document, "load", loads.KINDS), seconds)
+        program = choice({"program": "own", **document}, "program", ("own", "firestarter"))
+        work = LoadSpec(choice(document, "load", loads.KINDS), seconds, program)
     activity = document.get("activity")
     if activity is not None and not isinstance(activity, str):
         raise WattproofError(f"key 'activity' must be a path or null, but is {activity!r}.")

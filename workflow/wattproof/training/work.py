@@ -47,14 +47,14 @@ def count_primes(limit: int) -> int:
     return sum(sieve)
 
 
-def _prime() -> Quantum:
+def _prime(_worker: int) -> Quantum:
     def quantum() -> None:
         count_primes(SIEVE_LIMIT)
 
     return quantum
 
 
-def _stress() -> Quantum:
+def _stress(_worker: int) -> Quantum:
     import numpy as np
 
     # No BLAS here: its own threads would work outside the share that is meant.
@@ -74,20 +74,22 @@ def _stress() -> Quantum:
     return quantum
 
 
-def _cuda() -> Quantum:
+def _cuda(worker: int) -> Quantum:
+    """Each worker has a GPU of its own."""
     import torch
 
-    left = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device="cuda", dtype=torch.float16)
+    device = torch.device("cuda", worker)
+    left = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=device, dtype=torch.float16)
     right = torch.randn_like(left)
 
     def quantum() -> None:
         torch.mm(left, right)
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
 
     return quantum
 
 
-_WORK: dict[str, Callable[[], Quantum]] = {"prime": _prime, "stress": _stress, "cuda": _cuda}
+_WORK: dict[str, Callable[[int], Quantum]] = {"prime": _prime, "stress": _stress, "cuda": _cuda}
 
 
 def keep_busy(end_ns: int, duty: float, quantum: Quantum) -> None:
@@ -109,7 +111,7 @@ def keep_busy(end_ns: int, duty: float, quantum: Quantum) -> None:
 
 
 class Crew:
-    """Those who do the work of a load: this process and, on real CPUs, one more for each thread.
+    """Those who do the work of a load: this process and one more for each thread or GPU.
 
     Use as a context manager: processes are ready when it is entered, gone when it is left.
 
@@ -131,13 +133,15 @@ class Crew:
             return self
         context = multiprocessing.get_context("spawn")
         try:
-            for _ in range(self._helpers):
+            for worker in range(1, self._helpers + 1):
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_help, args=(theirs, self._work), daemon=True)
+                process = context.Process(
+                    target=_help, args=(theirs, self._work, worker), daemon=True
+                )
                 process.start()
                 theirs.close()
                 self._processes.append((process, ours))
-            self._quantum = _WORK[self._work]()
+            self._quantum = _WORK[self._work](0)
             self._quantum()
             self._await_ready()
         except BaseException:
@@ -186,10 +190,10 @@ class Crew:
         self._processes.clear()
 
 
-def _help(pipe: Connection, work: str) -> None:
+def _help(pipe: Connection, work: str, worker: int) -> None:
     """Work beside the first process; runs in a process of its own."""
     end_with_parent()
-    quantum = _WORK[work]()
+    quantum = _WORK[work](worker)
     quantum()
     pipe.send(True)
     try:
