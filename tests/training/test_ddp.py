@@ -210,3 +210,17 @@ def test_a_hung_process_ends_the_run_after_a_minute(tmp_path):
     assert 50 < time.monotonic() - begin < 100
     assert result(spec)["reason"].startswith("PyTorch: ")
     assert gone(others)
+
+
+@linux
+def test_a_process_that_dies_at_its_start_ends_the_run(tmp_path):
+    spec = document(tmp_path, [0, 1], config=LONG)
+    process = start(tmp_path, spec)
+    deadline = time.monotonic() + 120
+    while not children(process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    assert process.wait(60) == 0
+    assert result(spec)["reason"] == "process 1 (slot 1) ended with signal 9"
+    assert result(spec)["duration_s"] is None
