@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from hypothesis import settings
@@ -17,6 +18,9 @@ for number, usual in (
 ):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, usual)
+
+# Recordings on the machine itself exclude each other; those of tests that run side by side need not.
+os.environ.setdefault("WATTPROOF_LOCKS", tempfile.mkdtemp(prefix="wattproof-locks-"))
 
 # A busy machine is no failure. In CI the same examples each time: red shall mean the change, while
 # everybody else's runs go on looking for new ones.
