@@ -19,7 +19,7 @@ for number, usual in (
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, usual)
 
-# Recordings on the machine itself exclude each other; those of tests that run side by side need not.
+# Recordings on the machine itself exclude each other; those of tests side by side need not.
 os.environ.setdefault("WATTPROOF_LOCKS", tempfile.mkdtemp(prefix="wattproof-locks-"))
 
 # A busy machine is no failure. In CI the same examples each time: red shall mean the change, while
