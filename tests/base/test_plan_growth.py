@@ -116,7 +116,7 @@ def test_outline_says_what_the_plan_says_and_is_read_back(tmp_path: Path, monkey
 def test_outline_of_another_plan_or_broken_is_made_anew(tmp_path: Path) -> None:
     outline.of(campaign(), tmp_path)
     assert not outline.is_kept(campaign(runs=25), tmp_path)
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*.json")
     for text in ("", "[1]", '{"a": {}}'):
         file.write_text(text)
         assert not outline.is_kept(campaign(), tmp_path)

@@ -3,9 +3,9 @@
 from wattproof import agreement, offsocket, rule, tables, usage
 
 with rule.logged(snakemake):
-    energy, channels, utilisation = (
-        tables.read_frame(snakemake.input[name], name)
-        for name in ("energy", "channels", "utilisation")
+    energy = tables.read_frame(snakemake.input.energy, "energy", where=tables.SCORED)
+    channels, utilisation = (
+        tables.read_frame(snakemake.input[name], name) for name in ("channels", "utilisation")
     )
     settings = snakemake.params.settings
     meta = tables.merge_meta(snakemake.input.energy)

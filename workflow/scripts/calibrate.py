@@ -5,7 +5,7 @@ from pathlib import Path
 from wattproof import calibration, offsocket, rule, tables
 
 with rule.logged(snakemake):
-    energy = tables.read_frame(snakemake.input.energy, "energy")
+    energy = tables.read_frame(snakemake.input.energy, "energy", where=tables.SCORED)
     channels = tables.read_frame(snakemake.input.channels, "channels")
     meta = tables.merge_meta(snakemake.input.energy)
     elsewhere = None

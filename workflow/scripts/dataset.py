@@ -5,8 +5,10 @@ from wattproof import dataset, rule, tables
 with rule.logged(snakemake) as log:
     inputs = {
         name: tables.read_frame(snakemake.input[name], name)
-        for name in ("plan", "runs", "windows", "marks", "energy", "estimates", "shares")
+        for name in ("plan", "runs", "marks", "estimates", "shares")
     }
+    for name in ("windows", "energy"):
+        inputs[name] = tables.read_frame(snakemake.input[name], name, where=tables.SCORED)
     runs, curves = dataset.build(**inputs, settings={})
     meta = tables.merge_meta(snakemake.input.energy)
     tables.write(runs, "dataset", snakemake.output.dataset, meta)

@@ -7,6 +7,7 @@ in it is simulated. Writing is atomic and checks the schema; reading checks it a
 
 from wattproof.tables.files import (
     META_KEY,
+    SCORED,
     Meta,
     conform,
     merge_meta,
@@ -21,6 +22,7 @@ from wattproof.tables.store import SampleStore
 __all__ = [
     "META_KEY",
     "SCHEMA_VERSION",
+    "SCORED",
     "TABLES",
     "Column",
     "Meta",

@@ -20,6 +20,8 @@ from wattproof.tables.bychannel import by_channel, write_by_channel
 from wattproof.tables.schemas import SCHEMA_VERSION, TABLES, empty
 
 META_KEY = b"wattproof"
+SCORED = (pc.field("level") != "phase") | pc.field("kind").isin(["throughput", "latency"])
+"""Windows that the whole set is judged by; parts of epochs, most of all windows, are not."""
 SAMPLES = "samples"
 """The one table that does not fit into memory: it is kept by channel."""
 
@@ -167,10 +169,15 @@ def read_meta(path: str | os.PathLike[str]) -> Meta:
     )
 
 
-def read(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pa.Table:
+def read(
+    path: str | os.PathLike[str],
+    name: str,
+    columns: list[str] | None = None,
+    where: pc.Expression | None = None,
+) -> pa.Table:
     """Read a table file as Arrow and check that it is the table wanted."""
     check_file(path, name)
-    table: pa.Table = pq.read_table(path, columns=columns)
+    table: pa.Table = pq.read_table(path, columns=columns, filters=where)
     return table
 
 
@@ -189,14 +196,21 @@ def read_frame(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     name: str,
     columns: list[str] | None = None,
+    where: pc.Expression | None = None,
 ) -> pd.DataFrame:
     """Read one or several files of the same table into one pandas frame.
+
+    Args:
+        paths: The files.
+        name: Of the table.
+        columns: Those wanted; None for all.
+        where: Rows wanted, e.g. `SCORED`; None for all. What is not wanted takes no memory.
 
     Nullable integer columns come as pandas' ``Int64``/``Int32``/``Int16``: nanoseconds never
     pass through floats.
     """
     many = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    parts = [read(path, name, columns) for path in many]
+    parts = [read(path, name, columns, where) for path in many]
     if not parts:
         return empty(name)
     return to_frame(pa.concat_tables(parts, promote_options="default"), name)
