@@ -84,7 +84,7 @@ resource_scopes:
 # at when a recording starts there; a dry run may be made anywhere.)
 onstart:
     try:
-        if not AUDIT and not workflow.non_local_exec:
+        if not (AUDIT or MERGED) and not workflow.non_local_exec:
             preflight.check_machine(CONFIG, CONFIG_FILE)
     except WattproofError as error:
         sys.stderr.write(f"wattproof: {error}\n")
