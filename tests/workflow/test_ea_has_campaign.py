@@ -128,15 +128,17 @@ def test_damaged_data_blame_no_run_and_mended_three_configurations_are_trained(
     batch.write_bytes(whole[:-2000] + b"." * 2000)
     text = FEW.format(runs=3, data_dir=data_dir, side=8, shorten=50) + QUICK
     campaign = Campaign(tmp_path)
-    target = "results/mini/recordings/single-000/marks.parquet"
-    done = campaign.snakemake(target, config=text)
+    targets = [
+        f"results/mini/{name}.parquet" for name in ("tables/plan", "recordings/single-000/marks")
+    ]
+    done = campaign.snakemake(*targets, config=text)
     assert done.returncode != 0
     assert "could not begin and is still to be done" in done.stderr
     assert f"{batch} is not a file of data set 'cifar10', or it is damaged" in done.stderr
     assert not list((campaign.results / "raw" / "single-000" / "runs").glob("*.json"))
 
     batch.write_bytes(whole)
-    done = campaign.snakemake(target, config=text)
+    done = campaign.snakemake(*targets, config=text)
     assert done.returncode == 0, done.stderr[-3000:]
     configs, runs, marks = trained(campaign, "single-000")
     assert len(configs) == 3
