@@ -48,23 +48,31 @@ def test_the_mean_epoch_on_one_gpu_is_the_papers(trainings) -> None:
     assert np.mean(seconds) == pytest.approx(11.8, abs=1.0)
 
 
-def test_four_gpus_are_faster_but_not_four_times(trainings) -> None:
+def test_four_gpus_gain_little_where_one_pipeline_feeds_them(trainings) -> None:
     ratios = []
     for row in [row for row in trainings if row.setting == "ddp"]:
         alone = dataclasses.replace(row, setting="single")
         ratios.append(np.mean(epochs_s(played(alone))) / np.mean(epochs_s(played(row))))
-    assert min(ratios) >= 0.97  # an epoch that waits for its input gains nothing
-    assert 1.2 < np.mean(ratios) < 3
-    assert max(ratios) < 4
+    assert min(ratios) >= 0.97
+    assert 1.01 < np.mean(ratios) < 1.5
+
+
+def test_four_gpus_with_their_data_on_them_are_much_faster(trainings) -> None:
+    for loaded in [row for row in trainings if row.setting == "ddp"][:5]:
+        fed = loaded.spec["training"] | {"feed": "device"}
+        row = dataclasses.replace(loaded, spec=loaded.spec | {"training": fed})
+        alone = dataclasses.replace(row, setting="single")
+        ratio = np.mean(epochs_s(played(alone))) / np.mean(epochs_s(played(row)))
+        assert 1.5 < ratio < 4
 
 
 def test_power_of_the_drawn_networks_spans_the_papers_range(trainings) -> None:
-    """The load model was set by the two ends of the space alone; 500 draws fill what is between."""
+    """The load model was set by ends and middle of the space; 500 draws fill what is between."""
     model = PowerModel(PAPER)
     watts = []
     for row in [row for row in trainings if row.setting == "single"][:500]:
-        costs = space.get("ea_has_tinyimagenet").realise(row.config, 32, 200).complexity()
-        load = training_load(costs.macs, costs.params, costs.activations, 1024, "train", 32)
+        network = space.get("ea_has_tinyimagenet").realise(row.config, 32, 200)
+        load = training_load(network, "train", 1024, PAPER)
         watts.append(float(model.gpu_w(load.gpu_compute, load.gpu_memory)))
     assert len(watts) == 500
     low, middle, high = np.percentile(watts, [0, 50, 100])
@@ -119,11 +127,11 @@ def test_equal_draws_are_equal_and_another_differs(trainings) -> None:
 def test_larger_networks_and_images_take_longer() -> None:
     rows = [row for row in plan.make_plan(twin()) if row.config and row.setting == "single"][:60]
     runs = [played(row) for row in rows]
-    macs = np.array([run.result["macs"] for run in runs])
     seconds = np.array([np.mean(epochs_s(run)) for run in runs])
-    order = np.argsort(macs)
-    assert np.corrcoef(macs, seconds)[0, 1] > 0.9
-    assert (np.diff(seconds[order]) > -0.06 * seconds[order][:-1]).all()  # but for the jitter
+    # The longest and the shortest are so by the work, not by the jitter.
+    activations = np.array([run.result["activations"] for run in runs])
+    order = np.argsort(activations)
+    assert np.mean(seconds[order[-10:]]) > 1.1 * np.mean(seconds[order[:10]])
     large = [row for row in plan.make_plan(twin(image_size=64)) if row.config][:10]
     for small, big in zip(rows, large, strict=False):
         assert np.mean(epochs_s(played(big))) > 1.5 * np.mean(epochs_s(played(small)))

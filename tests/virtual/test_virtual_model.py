@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wattproof.errors import WattproofError
+from wattproof.space import Network
 from wattproof.virtual import presets
 from wattproof.virtual.load import CALIBRATION_LOADS, training_load
 from wattproof.virtual.model import PowerModel, PowerTrace, events
 
 LAPTOP = presets.get("laptop")
+TINY = Network(32, (96, 200), (5, 5), 8, 200, 32)
 SECOND = 10**9
 # An uptime of 300 days: a float64 of it in ns would be off by several ns.
 T0 = 300 * 86_400 * SECOND + 1
@@ -34,7 +36,7 @@ def test_off_socket_steps_of_the_paper():
     assert off_socket_steps("paper", 75, stress.cpu_load, stress.dram_load) == pytest.approx(
         175, abs=1
     )
-    train = training_load(10**8, 10**6, 10**6, 1024, "train", 32)
+    train = training_load(TINY, "train", 1024, presets.get("paper"))
     steps = {
         w: off_socket_steps("paper", w, train.cpu_load, train.dram_load) for w in (146, 225, 305)
     }
@@ -44,7 +46,7 @@ def test_off_socket_steps_of_the_paper():
 
 def test_node_power_of_the_paper_and_idle_of_the_laptop():
     model = PowerModel(presets.get("paper"))
-    train = training_load(10**8, 10**6, 10**6, 1024, "train", 32)
+    train = training_load(TINY, "train", 1024, presets.get("paper"))
     gpus = 3 * 75 + 225
     off = model.off_socket_w(train.cpu_load, train.dram_load, gpus)
     node = gpus + off + model.package_w(train.cpu_load) + model.dram_w(train.dram_load)

@@ -180,13 +180,13 @@ def test_tool_and_driver_read_the_same_sensor(tmp_path_factory, rows, at_ms):
 def test_log_is_searched_beyond_one_block(bench):
     b = bench(smi={"stall_probability": 1, "stall_s": [0, 0.001]})
     now = time.monotonic_ns()
-    b.at(now - 400 * SECOND, 0, 0.002, 0.0)
+    b.at(now - 400 * SECOND, 0, 0.02, 0.0)
     count = 3 * logtail.BLOCK_RECORDS
     rows = [(now - (300 - i // 10) * SECOND, 0, 2, 1.0, 1.0, 0, 0) for i in range(count)]
     with b.spec.activity_path.open("ab") as log:
         log.write(events(rows).tobytes())
     (row,) = smi.Node.load(str(b.node)).query([0])
-    low_w = 15 + 105 * 0.65 * (12 * 0.002 / (1 + 11 * 0.002))
+    low_w = 15 + 105 * 0.65 * 0.02
     assert float(row["power.draw"][0]) == pytest.approx(low_w, abs=0.006)
 
 

@@ -1,16 +1,14 @@
 """How a training would go on the virtual node: marks, loads and durations, without training.
 
-Loads are those of the live mode (`virtual.load.training_load`, one model for all spaces); how long
-a step takes is ASSUMED here: the node's input pipeline delivers so many pixels a second, and the
-GPU does so many multiply-accumulates a second, both set so that epochs of EA-HAS-Bench's Tiny
-ImageNet networks (100,000 images of 32 x 32 pixels) take 11.8 s on average, as arXiv 2505.15631
-says. Accuracies come from `learning`.
+Loads and durations of steps are those of `virtual.load`, one model for all spaces: operations,
+bytes, launch gaps and the input pipeline of the realised network on the node's GPU. ASSUMED here:
+what a process does besides its steps. Accuracies come from `learning`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,26 +22,16 @@ from wattproof.plan import PlanRow
 from wattproof.training.schedule import kept_epochs
 from wattproof.units import ns_to_s, s_to_ns
 from wattproof.virtual.activity import DTYPE, KINDS
-from wattproof.virtual.load import Load, training_load
+from wattproof.virtual.load import Load, step, training_load
 from wattproof.virtual.presets import Parameters
 
 __all__ = ["load_events", "run_events"]
 
 DDP = "ddp"
 
-PIXELS_HZ = 1.43e7
-"""Input pipeline: so many pixels a second are read, augmented and copied (ASSUMED)."""
-MACS_HZ = 3.1e12
-"""Reference GPU: so many multiply-accumulates a second at these layers' sizes (ASSUMED)."""
-TRAIN_PASSES, EVAL_PASSES = 3, 1
-"""Backward costs twice what forward costs."""
-STEP_S = 0.002
-"""Each step costs so much whatever its size: launching kernels."""
-ALL_REDUCE = 1.15
-"""A step on several GPUs waits for the others."""
 INPUT_SHARE = 0.06
-"""Share of each step in which the GPU waits for its input (ASSUMED). It is small and the same for
-all: the loads of phase ``train`` are fitted to means over epochs, waiting included."""
+"""At most this share of each step is shown as waiting (ASSUMED): loads of a step are means, and
+what its GPU waits beyond this is spread over the step."""
 RUN_JITTER, EPOCH_JITTER = 0.01, 0.005
 """Spread of durations from run to run and from epoch to epoch."""
 
@@ -56,6 +44,8 @@ PUBLISH_S = 0.037
 """Steps shorter than this are published together, as in live mode (there 10 ms), and not in step
 with the sensors' 100 ms."""
 EVAL_BATCH = 1000
+RECIPE = {"precision": "amp", "feed": "loader"}
+"""What EA-HAS-Bench does, for campaigns that say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +108,17 @@ def run_events(
     """
     training, config = row.spec["training"], row.spec["config"]
     of = learning.task(training["dataset"])
-    resolution = int(training["image_size"])
+    resolution = int(wanted(row, "resolution", training["image_size"]))
     network = space.get(row.spec["space"]).realise(config, resolution, of.classes)
     costs = network.complexity()
     gpus = parameters.gpu.count if row.setting == DDP else 1
     slot = None if row.setting == DDP else 0
     train_images = min(int(training["train_images"] or of.train_images), of.train_images)
     batch = int(config["batch_size"])
+    eval_batch = int(wanted(row, "eval_batch_size", EVAL_BATCH))
     works = {
-        "train": _work(costs, "train", train_images, batch, resolution, gpus, parameters),
-        "eval": _work(costs, "eval", of.eval_images, EVAL_BATCH, resolution, gpus, parameters),
+        "train": _work(row, "train", network, train_images, batch, parameters),
+        "eval": _work(row, "eval", network, of.eval_images, eval_batch, parameters),
     }
     curve = learning.curve(costs, config, of, rng)
     speed = 1.0 + RUN_JITTER * float(rng.standard_normal())
@@ -186,26 +177,34 @@ def run_events(
 
 
 def _work(
-    costs: space.Complexity,
-    kind: str,
-    images: int,
-    batch: int,
-    resolution: int,
-    gpus: int,
-    parameters: Parameters,
+    row: PlanRow, kind: str, network: space.Network, images: int, batch: int, parameters: Parameters
 ) -> _Work:
     """Return one pass over some images."""
-    passes = TRAIN_PASSES if kind == "train" else EVAL_PASSES
-    steps = math.ceil(images / batch)
-    own = math.ceil(batch / gpus)
-    # A GPU that is easier to fill is slower by as much.
-    compute_s = passes * costs.macs * images / gpus * parameters.gpu.fill_factor / MACS_HZ
-    compute_s = (compute_s + steps * STEP_S) * (ALL_REDUCE if gpus > 1 else 1.0)
-    input_s = images * resolution**2 / PIXELS_HZ
-    # Loading overlaps with computing; the GPU waits for what is left of it.
-    seconds = max(compute_s, input_s) + 0.1 * min(compute_s, input_s)
-    loads = {
-        phase: training_load(costs.macs, costs.params, costs.activations, own, phase, resolution)
-        for phase in ("input", kind)
-    }
-    return _Work(seconds, steps, INPUT_SHARE, loads["input"], loads[kind])
+    gpus = parameters.gpu.count if row.setting == DDP else 1
+    precision, feed = (wanted(row, key, usual) for key, usual in RECIPE.items())
+    batch = min(batch, images)
+    one = step(network, kind, batch, parameters, precision, feed, gpus)
+    waiting = training_load(network, "input", batch, parameters, precision, feed, gpus)
+    share = min(INPUT_SHARE, 1.0 - one.gpu_s / one.seconds)
+    return _Work(
+        one.seconds * images / batch,
+        math.ceil(images / batch),
+        share,
+        waiting,
+        replace(
+            one.load,
+            gpu_compute=_rest(one.load.gpu_compute, waiting.gpu_compute, share),
+            gpu_memory=_rest(one.load.gpu_memory, waiting.gpu_memory, share),
+        ),
+    )
+
+
+def _rest(mean: float, waiting: float, share: float) -> float:
+    """Return the level of the rest of a step whose mean is given."""
+    return (mean - share * waiting) / (1.0 - share)
+
+
+def wanted(row: PlanRow, key: str, usual: Any) -> Any:
+    """Return a parameter of a run: of its configuration, else of its campaign, else the usual."""
+    found = row.spec["config"].get(key, row.spec["training"].get(key))
+    return usual if found is None else found

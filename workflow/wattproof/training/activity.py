@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from wattproof.space.regnet import Complexity
+from wattproof.space.regnet import Network
 from wattproof.training.recipe import Recipe
 from wattproof.units import NS_PER_S
 
@@ -138,32 +139,33 @@ def open_writer(path: str | None) -> Writer | None:
 
 
 def virtual_loads(
-    complexity: Complexity, recipe: Recipe, resolution: int, slots: int = 1
+    network: Network, recipe: Recipe, activity: str, feed: str = "device", slots: int = 1
 ) -> dict[str, Load]:
     """Levels of each phase of a training on one of the virtual node's GPUs.
 
     Args:
-        complexity: Costs of the network for one image.
-        recipe: How it is trained: sizes of the steps of each phase.
-        resolution: Height and width of the images, in pixels.
+        network: What is built, with its resolution.
+        recipe: How it is trained: precision, and sizes of the steps of each phase.
+        activity: The node's activity file; the node's own description lies beside it.
+        feed: device or loader; inference runs on what lies on the device.
         slots: GPUs that share each training step.
     """
     from wattproof.virtual.load import training_load
+    from wattproof.virtual.node import NodeSpec
 
+    parameters = NodeSpec.load(os.path.dirname(activity)).parameters
     own = -(-recipe.batch_size // slots)
-    sizes = {
-        "eval": recipe.eval_batch_size,
-        "throughput": recipe.inference.batch_size,
-        "latency": 1,
+    forward = {
+        "precise_bn": (own, feed),
+        "eval": (recipe.eval_batch_size, feed),
+        "throughput": (recipe.inference.batch_size, "device"),
+        "latency": (1, "device"),
     }
-    return {
-        phase: training_load(
-            macs=complexity.macs,
-            params=complexity.params,
-            activations=complexity.activations,
-            batch_size=sizes.get(phase, own),
-            phase=KINDS[phase],
-            resolution=resolution,
+    found: dict[str, Load] = {}
+    for phase in PHASES:
+        size, fed = forward.get(phase, (recipe.batch_size, feed))
+        shared = 1 if phase in forward else slots
+        found[phase] = training_load(
+            network, KINDS[phase], size, parameters, recipe.precision, fed, shared
         )
-        for phase in PHASES
-    }
+    return found

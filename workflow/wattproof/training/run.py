@@ -101,7 +101,7 @@ def _training(spec: Spec, work: TrainSpec, marks: loop.Marks, team: Team) -> loo
     levels = None
     if writer is not None:
         levels = virtual_loads(
-            work.network.complexity(), work.recipe, work.network.resolution, team.world
+            work.network, work.recipe, str(spec.activity), work.feed, team.world
         )
     activity = Activity(writer, spec.slots[team.rank], levels, host=team.rank == 0)
     return loop.Training(

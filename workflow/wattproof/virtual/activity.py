@@ -64,7 +64,7 @@ class ActivityWriter:
         Args:
             slot: Index of the GPU; `HOST_SLOT` for load beside any GPU.
             kind: One of `KINDS`.
-            gpu_compute: Load of the reference GPU's compute units, 0 to 1 (clipped).
+            gpu_compute: Load of the GPU's multiprocessors, 0 to 1 (clipped).
             gpu_memory: Load of its memory, 0 to 1 (clipped).
             cpu_load: Share of the node's CPUs, 0 to 1 (clipped).
             dram_load: Share of the node's memory bandwidth, 0 to 1 (clipped).

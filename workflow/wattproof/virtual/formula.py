@@ -12,17 +12,12 @@ if TYPE_CHECKING:
 
 MASK_64 = 0xFFFF_FFFF_FFFF_FFFF
 
-KERNELS_IN_FLIGHT = 6
-"""Utilisation counts the time in which *any* kernel runs, so it saturates long before power does:
-an assumption of the model, not a measured figure."""
+AWAKE = 0.111
+"""Load of the multiprocessors while a process keeps the clocks up and nothing runs. FITTED, see
+`load`; on preset `paper` 127 W. H100s with a CUDA context and nothing to do draw 110 to 130 W."""
 
-
-def fill(load: Any, fill_factor: float) -> Any:
-    """Load of a reference GPU (0 to 1) as seen by a GPU that is `fill_factor` times easier to fill.
-
-    Odds are multiplied by the factor: 0 stays 0, 1 stays 1, and it is monotone in between.
-    """
-    return fill_factor * load / (1.0 + (fill_factor - 1.0) * load)
+RESIDENT = 0.3785
+"""… and while kernels run that do next to no arithmetic. FITTED, see `load`."""
 
 
 def gpu_power_w(
@@ -31,26 +26,27 @@ def gpu_power_w(
     idle_w: float,
     limit_w: float,
     compute_weight: float,
-    fill_factor: float,
 ) -> Any:
     """True power of a GPU in watts; monotone in both loads, `idle_w` at 0, `limit_w` at 1.
 
     Args:
-        compute: Load of the compute units of the reference GPU, 0 to 1.
-        memory: Load of its memory, 0 to 1.
+        compute: Load of its multiprocessors, 0 to 1.
+        memory: Load of its memory, caches included, 0 to 1.
         idle_w: Power at no load.
         limit_w: Power at full load of both.
         compute_weight: Share of compute in the dynamic power, 0 to 1.
-        fill_factor: See `fill`.
     """
-    share = compute_weight * fill(compute, fill_factor)
-    share = share + (1.0 - compute_weight) * fill(memory, fill_factor)
+    share = compute_weight * compute + (1.0 - compute_weight) * memory
     return idle_w + (limit_w - idle_w) * share
 
 
-def utilisation(load: Any, fill_factor: float) -> Any:
-    """Share of time (0 to 1) in which any kernel runs."""
-    return 1.0 - (1.0 - fill(load, fill_factor)) ** KERNELS_IN_FLIGHT
+def utilisation(compute: Any) -> Any:
+    """Share of time (0 to 1) in which any kernel runs: it saturates long before power does.
+
+    Of the load of the multiprocessors, as if it did no arithmetic.
+    """
+    x = (compute - AWAKE) / (RESIDENT - AWAKE)
+    return (abs(x) - abs(x - 1.0) + 1.0) / 2.0  # clipped, for floats and for arrays
 
 
 def last_tick_ns(now_ns: Any, phase_ns: int, period_ns: int, latency_ns: int) -> Any:

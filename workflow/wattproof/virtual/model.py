@@ -39,9 +39,7 @@ class PowerModel:
     def gpu_w(self, compute: Any, memory: Any) -> Any:
         """True power of one GPU in watts, from loads of 0 to 1."""
         gpu = self.parameters.gpu
-        return formula.gpu_power_w(
-            compute, memory, gpu.idle_w, gpu.limit_w, gpu.compute_weight, gpu.fill_factor
-        )
+        return formula.gpu_power_w(compute, memory, gpu.idle_w, gpu.limit_w, gpu.compute_weight)
 
     def package_w(self, cpu_load: Any) -> Any:
         """True power of the CPU packages in watts."""
@@ -95,11 +93,10 @@ class PowerModel:
         cpu = np.clip(levels[:, :, 2].sum(axis=1), 0.0, 1.0)
         dram = np.clip(levels[:, :, 3].sum(axis=1), 0.0, 1.0)
         gpus = self.gpu_w(compute, memory)
-        fill = self.parameters.gpu.fill_factor
         package, modules = self.package_w(cpu), self.dram_w(dram)
         off = self.off_socket_w(cpu, dram, gpus.sum(axis=1))
         node = package + modules + off + gpus.sum(axis=1)
-        busy = [formula.utilisation(compute, fill), formula.fill(memory, fill)]
+        busy = [formula.utilisation(compute), memory]
         return np.column_stack([gpus, *busy, package, modules, off, node])
 
 

@@ -20,7 +20,12 @@ class GpuParameters:
         idle_w: True power at no load.
         limit_w: Power limit; true power at full load.
         compute_weight: Share of compute (the rest: memory) in the dynamic power.
-        fill_factor: How much easier than the reference GPU it is filled (`formula.fill`).
+        amp_hz: Dense peak of its tensor cores in 16 bits, operations a second (data sheet).
+        fp32_hz: The same in TF32, as which convolutions in single precision run.
+        simt_hz: Peak of its ordinary cores in single precision: grouped convolutions run there.
+        memory_hz: Peak bandwidth of its memory, bytes a second (data sheet).
+        units: Streaming multiprocessors.
+        launch_s: Kernels follow each other no faster: the host launches them (ASSUMED).
         memory_gib: Memory of a board.
         gain_spread: A board's readings are off by a factor within 1 ± this.
         offset_spread_w: … and by a constant within ± this.
@@ -35,7 +40,12 @@ class GpuParameters:
     idle_w: float
     limit_w: float
     compute_weight: float
-    fill_factor: float
+    amp_hz: float
+    fp32_hz: float
+    simt_hz: float
+    memory_hz: float
+    units: int
+    launch_s: float
     memory_gib: float
     gain_spread: float
     offset_spread_w: float
@@ -48,10 +58,17 @@ class GpuParameters:
 
 @dataclass(frozen=True, slots=True)
 class CpuParameters:
-    """All CPU packages together: power is linear in the CPU load."""
+    """All CPU packages together: power is linear in the CPU load.
+
+    Attributes:
+        idle_w: True power at no load.
+        max_w: True power at full load.
+        feed_hz: Pixels a second that the loaders of a training read, augment and copy.
+    """
 
     idle_w: float
     max_w: float
+    feed_hz: float = 1.04e7
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +195,9 @@ class Parameters:
     rapl: RaplParameters = field(default_factory=RaplParameters)
 
 
+# Limits of the GPUs (operations, bytes, units) are dense peaks of data sheets: laptop RTX
+# A3000 12 GB, paper H100 SXM5 (its 800 W are the paper's), workstation RTX 3090, pcie8 A100 80GB
+# PCIe, sxm8 A100 80GB SXM4, edge L4. Launch intervals of 7 us are usual of eager PyTorch (5 to 10).
 PRESETS: dict[str, Parameters] = {
     # A small machine on which the demo's networks spread visibly. Its fans follow the GPUs, so that
     # off-socket power rises as on the paper's node: idle < prime < training < stress.
@@ -187,7 +207,12 @@ PRESETS: dict[str, Parameters] = {
             idle_w=15.0,
             limit_w=120.0,
             compute_weight=0.65,
-            fill_factor=12.0,
+            amp_hz=5.1e13,
+            fp32_hz=2.55e13,
+            simt_hz=1.28e13,
+            memory_hz=3.36e11,
+            units=32,
+            launch_s=7e-6,
             memory_gib=12.0,
             gain_spread=0.0,
             offset_spread_w=0.0,
@@ -220,7 +245,12 @@ PRESETS: dict[str, Parameters] = {
             idle_w=75.0,
             limit_w=800.0,
             compute_weight=0.65,
-            fill_factor=1.0,
+            amp_hz=9.89e14,
+            fp32_hz=4.945e14,
+            simt_hz=6.69e13,
+            memory_hz=3.35e12,
+            units=132,
+            launch_s=7e-6,
             memory_gib=80.0,
             gain_spread=0.05,
             offset_spread_w=1.0,
@@ -255,7 +285,12 @@ PRESETS: dict[str, Parameters] = {
             idle_w=22.0,
             limit_w=350.0,
             compute_weight=0.6,
-            fill_factor=2.5,
+            amp_hz=7.1e13,
+            fp32_hz=3.56e13,
+            simt_hz=3.56e13,
+            memory_hz=9.36e11,
+            units=82,
+            launch_s=7e-6,
             memory_gib=24.0,
             gain_spread=0.05,
             offset_spread_w=1.0,
@@ -286,7 +321,12 @@ PRESETS: dict[str, Parameters] = {
             idle_w=45.0,
             limit_w=300.0,
             compute_weight=0.65,
-            fill_factor=1.8,
+            amp_hz=3.12e14,
+            fp32_hz=1.56e14,
+            simt_hz=1.95e13,
+            memory_hz=1.935e12,
+            units=108,
+            launch_s=7e-6,
             memory_gib=80.0,
             gain_spread=0.05,
             offset_spread_w=1.0,
@@ -314,7 +354,12 @@ PRESETS: dict[str, Parameters] = {
             idle_w=60.0,
             limit_w=400.0,
             compute_weight=0.65,
-            fill_factor=1.5,
+            amp_hz=3.12e14,
+            fp32_hz=1.56e14,
+            simt_hz=1.95e13,
+            memory_hz=2.039e12,
+            units=108,
+            launch_s=7e-6,
             memory_gib=80.0,
             gain_spread=0.05,
             offset_spread_w=1.0,
@@ -344,7 +389,12 @@ PRESETS: dict[str, Parameters] = {
             idle_w=12.0,
             limit_w=72.0,
             compute_weight=0.7,
-            fill_factor=9.0,
+            amp_hz=1.21e14,
+            fp32_hz=6.05e13,
+            simt_hz=3.03e13,
+            memory_hz=3e11,
+            units=58,
+            launch_s=7e-6,
             memory_gib=24.0,
             gain_spread=0.05,
             offset_spread_w=0.5,
@@ -428,7 +478,13 @@ def _check(p: Parameters) -> None:
     """Refuse combinations that no node can have."""
     positive = {
         "gpu.count": p.gpu.count,
-        "gpu.fill_factor": p.gpu.fill_factor,
+        "gpu.amp_hz": p.gpu.amp_hz,
+        "gpu.fp32_hz": p.gpu.fp32_hz,
+        "gpu.simt_hz": p.gpu.simt_hz,
+        "gpu.memory_hz": p.gpu.memory_hz,
+        "gpu.units": p.gpu.units,
+        "gpu.launch_s": p.gpu.launch_s,
+        "cpu.feed_hz": p.cpu.feed_hz,
         "nvml.update_period_s": p.nvml.update_period_s,
         "nvml.instant_window_s": p.nvml.instant_window_s,
         "nvml.average_window_s": p.nvml.average_window_s,

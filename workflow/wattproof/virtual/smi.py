@@ -75,7 +75,6 @@ class Node:
             gpu["idle_w"],
             gpu["limit_w"],
             gpu["compute_weight"],
-            gpu["fill_factor"],
         )
         return power
 
@@ -112,13 +111,12 @@ class Node:
             begin_ns = tick_ns - round(window_s * 1e9)
             return logtail.mean_power_w(self.fd, slot, begin_ns, tick_ns, of)
 
-        fill = self.gpu["fill_factor"]
         period_s = nvml["update_period_s"]
         return {
             "average": mean(nvml["average_window_s"], self.power_w),
             "instant": mean(nvml["instant_window_s"], self.power_w),
-            "utilisation": mean(period_s, lambda c, _: formula.utilisation(c, fill)),
-            "memory": mean(period_s, lambda _, m: formula.fill(m, fill)),
+            "utilisation": mean(period_s, lambda c, _: formula.utilisation(c)),
+            "memory": mean(period_s, lambda _, m: m),
         }
 
     def _low_state(self, slot: int, before_ns: int) -> dict[str, float]:
