@@ -51,6 +51,7 @@ def energies(
             "dataset": mix["dataset"],
             "image_size": 32,
             "train_images": 20_000,
+            "feed": "loader",
             "shorten": 1 if mix["space"] == "regnet_demo" else 25,
         },
         "calibration": {"idle_s": 20, "load_s": 20, "repeats": 3},
