@@ -120,6 +120,7 @@ class Group:
         runs_per_recording: A recording is one cluster job.
         recipe: Training parameters that are fixed or restricted instead of drawn from all.
         slots: GPUs of the node that it uses, unless it is single; None: all.
+        pilot: Campaign whose runs say what power configurations promise, to draw evenly over it.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Group:
     runs_per_recording: int
     recipe: dict[str, Any]
     slots: int | None = None
+    pilot: str | None = None
 
     @property
     def places(self) -> dict[str, Any]:
@@ -138,7 +140,14 @@ class Group:
 
     def configurations(self, of: str) -> list[dict[str, Any]]:
         """Draw what is trained from a space, without replicates."""
-        return space.get(of).sample(self.runs, self.seed, self.recipe)
+        return self.drawn(of)[0]
+
+    def drawn(self, of: str) -> tuple[list[dict[str, Any]], str]:
+        """Draw what is trained; also the digest of the pilot runs that it was drawn by, if any."""
+        chosen = space.get(of)
+        if self.pilot is None:
+            return chosen.sample(self.runs, self.seed, self.recipe), ""
+        return pilot.draw(chosen, self.pilot, self.runs, self.seed, self.recipe)
 
 
 def groups(config: Config) -> list[Group]:
@@ -148,7 +157,7 @@ def groups(config: Config) -> list[Group]:
     name, so that groups draw configurations of their own, whatever stands before them.
     """
     plan = config["plan"]
-    keys = ("setting", "replicates", "runs_per_recording", "recipe", "slots")
+    keys = ("setting", "replicates", "runs_per_recording", "recipe", "slots", "pilot")
     usual = {k: plan[k] for k in keys}
     if not plan.get("groups"):
         return [Group(name=plan["setting"], runs=plan["runs"], seed=plan["seed"], **usual)]

@@ -14,6 +14,7 @@ from wattproof.space.base import Space
 from wattproof.space.ea_has import EaHasCifar10, EaHasTinyImageNet
 from wattproof.space.regnet import Complexity, Network
 from wattproof.space.regnet_demo import RegNetDemo
+from wattproof.space.wide import Wide
 
 __all__ = ["Complexity", "Network", "Space", "get", "names"]
 
@@ -21,6 +22,7 @@ _SPACES: dict[str, Callable[[], Space]] = {
     "ea_has_cifar10": EaHasCifar10,
     "ea_has_tinyimagenet": EaHasTinyImageNet,
     "regnet_demo": RegNetDemo,
+    "wide": Wide,
 }
 
 
