@@ -2,6 +2,8 @@
 
 
 rule plan:
+    input:
+        outline.pilots(CONFIG),
     output:
         f"{RESULTS}/tables/plan.parquet",
     log:

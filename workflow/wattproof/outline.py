@@ -7,6 +7,7 @@ its job asks for; to draw and realise the networks for that costs seconds, to re
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -77,6 +78,11 @@ def rows(config: Config, recording: str, kept: Path) -> list[plan.PlanRow]:
     return plan.by_recording(plan.make_plan(config))[recording]
 
 
+def pilots(config: Config) -> list[str]:
+    """Return the tables that a plan depends on beside its configuration (key ``plan.pilot``)."""
+    return plan.pilots(config)
+
+
 def is_kept(config: Config, kept: Path | None) -> bool:
     """Whether the plan of this campaign has been made before, so that it can be made."""
     return kept is not None and _load(_file(config, kept)) is not None
@@ -96,8 +102,16 @@ def _brief(config: Config, made: list[plan.PlanRow]) -> dict[str, Recording]:
 
 
 def _file(config: Config, kept: Path) -> Path:
-    key = plan.fingerprint([_code(), {key: config[key] for key in DECIDING}])
+    pilots = [_content(pilot) for pilot in plan.pilots(config)]
+    key = plan.fingerprint([_code(), {key: config[key] for key in DECIDING}, *pilots])
     return kept / f"plan-{key}.json"
+
+
+def _content(file: str) -> str:
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 @cache

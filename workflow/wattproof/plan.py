@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from wattproof import archive, space
 from wattproof.config import Config, is_offline
+from wattproof.space import pilot
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -167,6 +168,12 @@ def groups(config: Config) -> list[Group]:
     ]
 
 
+def pilots(config: Config) -> list[str]:
+    """Return the tables of pilot runs that the plan depends on, beside the configuration."""
+    found = {group.pilot for group in groups(config) if group.pilot is not None}
+    return sorted(str(pilot.table(file)) for file in found)
+
+
 def part_of(config: Config) -> tuple[int, int]:
     """Return which part of the plan this campaign is (0-based), and of how many: 0 of 1 if whole.
 
@@ -210,6 +217,8 @@ def _train_row(
     digest = fingerprint({**spec, "training": recipe, "measurement": _measurement(config)})
     network = space.get(config["space"]).realise(chosen, resolution=training["image_size"])
     run_id = f"{name}-{digest[:8]}"
+    if group.pilot:  # not in the digest: what is trained is the same, whoever proposed it
+        spec["pilot"] = group.pilot
     return PlanRow(
         run_id,
         setting,
@@ -329,7 +338,8 @@ def make_plan(config: Config) -> list[PlanRow]:
 
 def _group_rows(config: Config, group: Group) -> list[PlanRow]:
     """Recordings of one group: its trainings, then the replicates in recordings of their own."""
-    configs = group.configurations(config["space"])
+    configs, drawn_by = group.drawn(config["space"])
+    group = replace(group, pilot=drawn_by or None)
     rows = _cut(config, group, "", configs, seed=0)
     return rows + _cut(config, group, "r", configs[: group.replicates], seed=1)
 

@@ -15,11 +15,15 @@ def space(
     name: Annotated[str, typer.Argument(help="name of a search space")],
     sample: Annotated[int | None, typer.Option(help="draw so many configurations")] = None,
     seed: Annotated[int, typer.Option(help="seed of the draw")] = 0,
+    pilot: Annotated[
+        str | None, typer.Option(help="campaign of pilot runs: draw evenly over their power")
+    ] = None,
     count: Annotated[bool, typer.Option("--count", help="enumerate its networks")] = False,
     export: Annotated[Path | None, typer.Option(help="write the ConfigSpace JSON here")] = None,
 ) -> None:
     """A search space: its parameters, its size, draws from it, its ConfigSpace JSON."""
     from wattproof import space as spaces
+    from wattproof.space import pilot as pilots
 
     chosen = spaces.get(name)
     if export is not None:
@@ -31,7 +35,11 @@ def space(
         say(f"{of.configurations} distinct configurations (network and recipe)")
         say(f"{of.points} of {of.grid} grid points build one of these networks")
     elif sample is not None:
-        for config in chosen.sample(sample, seed):
+        if pilot is None:
+            drawn = chosen.sample(sample, seed)
+        else:
+            drawn, _ = pilots.draw(chosen, pilot, sample, seed)
+        for config in drawn:
             network = chosen.realise(config)
             say(json.dumps({"network_key": network.key, **config}))
     else:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,25 @@ RIDGES = (1e-3, 1e-2, 1e-1)
 """Shares of variance that are taken for noise; the best is taken."""
 
 TABLE = Path("tables") / "dataset.parquet"
+
+
+@runtime_checkable
+class Piloted(Protocol):
+    """A space whose draws can follow pilot runs."""
+
+    def features(self, config: Mapping[str, Any]) -> list[float]:
+        """What a power predictor may know of a configuration before it runs."""
+        ...
+
+    def sample(
+        self,
+        n: int,
+        seed: int,
+        recipe: Mapping[str, Value | list[Value]] | None = None,
+        pilot: Pilot | None = None,
+    ) -> list[Config]:
+        """Draw configurations, evenly over power where there is a pilot."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -117,15 +136,14 @@ def read(path: str | Path, features: Features) -> Pilot:
     Raises:
         WattproofError: There is no such table, or too few of its runs have GPU energy.
     """
-    path = Path(path)
-    table = path / TABLE if path.is_dir() else path
-    if not table.is_file():
+    file = table(path)
+    if not file.is_file():
         raise WattproofError(
-            f"There are no pilot runs {table}; run their campaign first, e.g. "
+            f"There are no pilot runs {file}; run their campaign first, e.g. "
             "snakemake --configfile config/campaigns/wide_pilot.yaml."
         )
     known: list[tuple[dict[str, Any], float]] = []
-    for row in tables.read(table, "dataset").to_pylist():
+    for row in tables.read(file, "dataset").to_pylist():
         config = {
             name.removeprefix("config_"): value
             for name, value in row.items()
@@ -133,7 +151,13 @@ def read(path: str | Path, features: Features) -> Pilot:
         }
         if row["status"] == "ok" and row["gpu_energy_j"] and row["time_s"]:
             known.append((config, row["gpu_energy_j"] / row["time_s"]))
-    return of(known, features, str(table))
+    return of(known, features, str(file))
+
+
+def table(path: str | Path) -> Path:
+    """Return the table of pilot runs of a campaign's folder, or the file itself."""
+    path = Path(path)
+    return path if path.suffix == ".parquet" else path / TABLE
 
 
 def of(runs: Sequence[tuple[dict[str, Any], float]], features: Features, where: str) -> Pilot:
@@ -172,9 +196,7 @@ def draw(
     Raises:
         WattproofError: The space cannot; there are no pilot runs; as of `Space.sample`.
     """
-    from wattproof.space.wide import Wide
-
-    if not isinstance(space, Wide):
+    if not isinstance(space, Piloted):
         raise WattproofError(
             f"Draws from space '{space.name}' do not follow pilot runs; remove the pilot, or take "
             "space 'wide'."

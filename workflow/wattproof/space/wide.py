@@ -14,7 +14,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wattproof.errors import WattproofError
-from wattproof.space.base import REFERENCE_CLASSES, Axes, Config, GridSpace, Value
+from wattproof.space.base import (
+    REFERENCE_CLASSES,
+    REFERENCE_RESOLUTION,
+    Axes,
+    Config,
+    GridSpace,
+    Value,
+)
 from wattproof.space.pilot import Pilot, stratified
 from wattproof.space.regnet import Network
 
@@ -93,13 +100,22 @@ class Wide(GridSpace):
             resolution,
         )
 
+    def realise(
+        self,
+        config: Mapping[str, Any],
+        resolution: int = REFERENCE_RESOLUTION,
+        classes: int = REFERENCE_CLASSES,
+    ) -> Network:
+        """Return the network that a configuration builds; its own resolution wins."""
+        return super().realise(config, int(config.get("resolution", resolution)), classes)
+
     def valid(self, config: Mapping[str, Any]) -> bool:
         """Whether the configuration lies in the space, and its training in time and memory."""
         return super().valid(config) and self.feasible(config)
 
     def feasible(self, config: Mapping[str, Any]) -> bool:
         """Whether an epoch takes seconds to minutes, and the training fits in 80 GB."""
-        network = self.realise(config, int(config["resolution"]))
+        network = self.realise(config)
         costs = network.complexity()
         width_bytes = 2 if config["precision"] == "amp" else 4
         kept = costs.activations * config["batch_size"] * KEPT * width_bytes
@@ -148,7 +164,7 @@ class Wide(GridSpace):
         Shares of the step that operations, bytes … would take by nominal rates, and logarithms of
         sizes: the pilot runs say what these are worth in watts.
         """
-        network = self.realise(config, int(config["resolution"]), REFERENCE_CLASSES)
+        network = self.realise(config)
         costs, batch = network.complexity(), int(config["batch_size"])
         parts = _nominal_s(network, config)
         longest = max(parts)
