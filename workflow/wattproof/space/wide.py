@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wattproof.errors import WattproofError
@@ -23,7 +23,7 @@ from wattproof.space.base import (
     Value,
 )
 from wattproof.space.pilot import Pilot, stratified
-from wattproof.space.regnet import Network
+from wattproof.space.regnet import Complexity, Network
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,6 +86,12 @@ class Wide(GridSpace):
         "epochs": (4, 8),
     }
 
+    def _built(self, config: Mapping[str, Any]) -> Network:
+        """As `realise`, of a configuration that is known to lie in the space."""
+        network = self.build(config, int(config["resolution"]), REFERENCE_CLASSES)
+        assert network is not None
+        return network
+
     def build(self, config: Mapping[str, Any], resolution: int, classes: int) -> Network | None:
         """Build the network of a grid point; None if its last stage would be wider than 8192."""
         widths = tuple(config["width"] * config["growth"] ** i for i in range(config["stages"]))
@@ -115,8 +121,8 @@ class Wide(GridSpace):
 
     def feasible(self, config: Mapping[str, Any]) -> bool:
         """Whether an epoch takes seconds to minutes, and the training fits in 80 GB."""
-        network = self.realise(config)
-        costs = network.complexity()
+        network = self._built(config)
+        costs = _costs(network)
         width_bytes = 2 if config["precision"] == "amp" else 4
         kept = costs.activations * config["batch_size"] * KEPT * width_bytes
         if kept + costs.params * PARAMETER_BYTES > MEMORY_BYTES:
@@ -144,7 +150,8 @@ class Wide(GridSpace):
             WattproofError: More are asked for than there are candidates; the recipe names what the
                 space lacks; the pilot is too small.
         """
-        pool = self._pool(seed, recipe or {})
+        axes = self._recipes(recipe or {})
+        pool = self._pool(seed, tuple(axes.items()))
         if n > len(pool):
             raise WattproofError(
                 f"{n} configurations were asked for, but draws from space '{self.name}' choose "
@@ -153,10 +160,10 @@ class Wide(GridSpace):
         if n < 0:
             raise WattproofError(f"Cannot draw {n} configurations; ask for 0 or more.")
         if pilot is None:
-            return pool[:n]
+            return [dict(config) for config in pool[:n]]
         predicted = pilot.predict([self.features(config) for config in pool])
-        keys = [self.realise(config).key for config in pool]
-        return [pool[i] for i in stratified(predicted, keys, n)]
+        keys = [self._built(config).key for config in pool]
+        return [dict(pool[i]) for i in stratified(predicted, keys, n)]
 
     def features(self, config: Mapping[str, Any]) -> list[float]:
         """What a power predictor may know of a configuration before it runs.
@@ -164,8 +171,8 @@ class Wide(GridSpace):
         Shares of the step that operations, bytes … would take by nominal rates, and logarithms of
         sizes: the pilot runs say what these are worth in watts.
         """
-        network = self.realise(config)
-        costs, batch = network.complexity(), int(config["batch_size"])
+        network = self._built(config)
+        costs, batch = _costs(network), int(config["batch_size"])
         parts = _nominal_s(network, config)
         longest = max(parts)
         return [
@@ -176,12 +183,15 @@ class Wide(GridSpace):
             math.log(longest * batch),
         ]
 
-    def _pool(self, seed: int, recipe: Mapping[str, Value | list[Value]]) -> list[Config]:
+    @lru_cache(maxsize=4)  # noqa: B019 (there is one such space in a process)
+    def _pool(
+        self, seed: int, trainings: tuple[tuple[str, tuple[Value, ...]], ...]
+    ) -> list[Config]:
         """Draw distinct feasible candidates: each round brings each network once."""
         import numpy as np
 
         rng = np.random.default_rng(seed)
-        axes = self._recipes(recipe)
+        axes = dict(trainings)
         keys = list(self.networks)
         found: list[Config] = []
         seen: set[tuple[Any, ...]] = set()
@@ -209,6 +219,11 @@ def _drawn(axes: Axes, rng: np.random.Generator) -> Config:
 
 
 @cache
+def _costs(network: Network) -> Complexity:
+    return network.complexity()
+
+
+@cache
 def _network(
     widths: tuple[int, ...], depths: tuple[int, ...], group_width: int, classes: int, side: int
 ) -> Network:
@@ -227,7 +242,7 @@ def _nominal_s(network: Network, config: Mapping[str, Any]) -> tuple[float, ...]
 
     Operations, bytes, grouped convolutions, launches, loaders.
     """
-    costs = network.complexity()
+    costs = _costs(network)
     single = config["precision"] == "fp32"
     kernels = BLOCK_KERNELS * sum(network.depths) + OTHER_KERNELS
     grouped = network.group_width < max(network.widths)
