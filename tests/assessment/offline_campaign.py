@@ -52,6 +52,8 @@ def energies(
             "image_size": 32,
             "train_images": 20_000,
             "feed": "loader",
+            "precision": "amp",
+            "eval_batch_size": 1000,
             "shorten": 1 if mix["space"] == "regnet_demo" else 25,
         },
         "calibration": {"idle_s": 20, "load_s": 20, "repeats": 3},

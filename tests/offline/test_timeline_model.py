@@ -148,3 +148,31 @@ def test_shortening_changes_how_many_epochs_there_are_and_not_what_they_are(trai
         ]
         assert rates[0][0] == rates[1][0]
         assert rates[0][-1] == rates[1][-1]  # the whole schedule, thinned
+
+
+def test_inference_phases_follow_the_run_and_say_how_many_images(trainings) -> None:
+    wanted = {"seconds": 2.0, "latency_seconds": 1.0, "batch_size": 200}
+    for setting in ("single", "ddp"):
+        row = next(row for row in trainings if row.setting == setting)
+        training = row.spec["training"] | {"inference": wanted}
+        run = played(dataclasses.replace(row, spec=row.spec | {"training": training}))
+        kinds = [m["kind"] for m in run.marks]
+        after = run.marks[kinds.index("run_end") + 1 :]
+        assert [(m["kind"], m["name"]) for m in after] == [
+            (kind, name)
+            for name in ("throughput", "latency")
+            for kind in ("phase_begin", "phase_end")
+        ]
+        lasted = [
+            (b["mono_ns"] - a["mono_ns"]) / 1e9
+            for a, b in zip(after[::2], after[1::2], strict=True)
+        ]
+        assert lasted == pytest.approx([2.0, 1.0], abs=0.1)
+        images = [m["images"] for m in after[1::2]]
+        assert images[0] % (200 * (4 if setting == "ddp" else 1)) == 0
+        each = [s / n for s, n in zip(lasted, images, strict=True)]
+        # One image at a time is slow: its kernels are shorter than the gaps between launches.
+        assert each[1] > 3 * each[0]
+        busy = run.activity[run.activity["mono_ns"] > after[2]["mono_ns"]]
+        assert set(busy["slot"][busy["gpu_compute"] > 0]) <= {0}
+        assert run.end_ns >= after[-1]["mono_ns"]

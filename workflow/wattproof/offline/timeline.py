@@ -28,6 +28,7 @@ from wattproof.virtual.presets import Parameters
 __all__ = ["load_events", "run_events"]
 
 DDP = "ddp"
+THROUGHPUT, LATENCY = "throughput", "latency"
 
 INPUT_SHARE = 0.06
 """At most this share of each step is shown as waiting (ASSUMED): loads of a step are means, and
@@ -38,14 +39,17 @@ RUN_JITTER, EPOCH_JITTER = 0.01, 0.005
 START_S = 2.0
 """Libraries, kernels, memory: the process before its warm-up."""
 WARM_UP_S = 0.5
+INFERENCE_WARM_UP = 10
+"""Steps before a measured inference phase."""
 TURN_S = 0.15
 """Between phases: loaders start, the model is saved."""
 PUBLISH_S = 0.037
 """Steps shorter than this are published together, as in live mode (there 10 ms), and not in step
 with the sensors' 100 ms."""
-EVAL_BATCH = 1000
-RECIPE = {"precision": "amp", "feed": "loader"}
-"""What EA-HAS-Bench does, for campaigns that say nothing."""
+RECIPE = {"precision": "fp32", "feed": "device", "eval_batch_size": 128}
+"""Of rows that say nothing: defaults of the campaign's keys."""
+FORWARD = "fp32"
+"""Precision of everything but training steps, as in live mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,9 @@ class _Log:
         self._slots = range(gpus)
         self._parts: list[NDArray[np.void]] = []
 
-    def add(self, at_ns: NDArray[np.int64], kind: str, load: Load) -> None:
+    def add(self, at_ns: NDArray[np.int64], kind: str, load: Load, gpus: int | None = None) -> None:
         """Add records of one load; the host's part is published once, by the first GPU."""
-        for slot in self._slots:
+        for slot in self._slots[:gpus]:
             part = np.zeros(len(at_ns), DTYPE)
             part["mono_ns"], part["slot"], part["kind"] = at_ns, slot, KINDS.index(kind)
             part["gpu_compute"], part["gpu_memory"] = load.gpu_compute, load.gpu_memory
@@ -76,16 +80,26 @@ class _Log:
                 part["cpu_load"], part["dram_load"] = load.cpu_load, load.dram_load
             self._parts.append(part)
 
-    def phase(self, begin_ns: int, end_ns: int, kind: str, work: _Work) -> None:
-        """Add a phase: in each step the GPU waits for its input, then works; idle at the end."""
+    def phase(
+        self, begin_ns: int, end_ns: int, kind: str, work: _Work, gpus: int | None = None
+    ) -> None:
+        """Add a phase: in each step the GPU waits for its input, then works; idle at the end.
+
+        Args:
+            begin_ns: Its begin.
+            end_ns: Its end.
+            kind: Of activity.
+            work: What is done.
+            gpus: Only the first ones work; None: all.
+        """
         together = max(1, math.ceil(PUBLISH_S * work.steps / max(work.seconds, 1e-9)))
         number = max(1, work.steps // together)
         edges = np.linspace(begin_ns, end_ns, number, endpoint=False).astype(np.int64)
         wait_ns = round(work.input_share * (end_ns - begin_ns) / number)
         if wait_ns:
-            self.add(edges, "input", work.waiting)
-        self.add(edges + wait_ns, kind, work.working)
-        self.add(np.array([end_ns]), "idle", Load())
+            self.add(edges, "input", work.waiting, gpus)
+        self.add(edges + wait_ns, kind, work.working, gpus)
+        self.add(np.array([end_ns]), "idle", Load(), gpus)
 
     def records(self) -> NDArray[np.void]:
         """Return all records in the order of time."""
@@ -108,14 +122,14 @@ def run_events(
     """
     training, config = row.spec["training"], row.spec["config"]
     of = learning.task(training["dataset"])
-    resolution = int(wanted(row, "resolution", training["image_size"]))
+    resolution = int(config.get("resolution", training["image_size"]))
     network = space.get(row.spec["space"]).realise(config, resolution, of.classes)
     costs = network.complexity()
     gpus = parameters.gpu.count if row.setting == DDP else 1
     slot = None if row.setting == DDP else 0
     train_images = min(int(training["train_images"] or of.train_images), of.train_images)
     batch = int(config["batch_size"])
-    eval_batch = int(wanted(row, "eval_batch_size", EVAL_BATCH))
+    eval_batch = gpus * int(wanted(row, "eval_batch_size"))
     works = {
         "train": _work(row, "train", network, train_images, batch, parameters),
         "eval": _work(row, "eval", network, of.eval_images, eval_batch, parameters),
@@ -173,6 +187,7 @@ def run_events(
         params=costs.params,
         activations=costs.activations,
     )
+    at_ns = _inference(row, network, parameters, at_ns, log, note)
     return RunTimeline(marks, log.records(), at_ns, outcome)
 
 
@@ -181,7 +196,8 @@ def _work(
 ) -> _Work:
     """Return one pass over some images."""
     gpus = parameters.gpu.count if row.setting == DDP else 1
-    precision, feed = (wanted(row, key, usual) for key, usual in RECIPE.items())
+    precision = wanted(row, "precision") if kind == "train" else FORWARD
+    feed = wanted(row, "feed")
     batch = min(batch, images)
     one = step(network, kind, batch, parameters, precision, feed, gpus)
     waiting = training_load(network, "input", batch, parameters, precision, feed, gpus)
@@ -204,7 +220,36 @@ def _rest(mean: float, waiting: float, share: float) -> float:
     return (mean - share * waiting) / (1.0 - share)
 
 
-def wanted(row: PlanRow, key: str, usual: Any) -> Any:
+def wanted(row: PlanRow, key: str) -> Any:
     """Return a parameter of a run: of its configuration, else of its campaign, else the usual."""
-    found = row.spec["config"].get(key, row.spec["training"].get(key))
-    return usual if found is None else found
+    return {**RECIPE, **row.spec["training"], **row.spec["config"]}[key]
+
+
+def _inference(
+    row: PlanRow, network: space.Network, parameters: Parameters, at_ns: int, log: _Log, note: Any
+) -> int:
+    """Add the measured inference phases after a run's end; return when they are over.
+
+    Images lie on the device. In the throughput phase all GPUs of the run work, in the latency phase
+    the first one alone; the step in which the time is over is finished.
+    """
+    found = row.spec["training"].get("inference") or {}
+    gpus = parameters.gpu.count if row.setting == DDP else 1
+    for name, key, batch, at_once in (
+        (THROUGHPUT, "seconds", int(found.get("batch_size", 256)), gpus),
+        (LATENCY, "latency_seconds", 1, 1),
+    ):
+        seconds = float(found.get(key, 0.0))
+        if not seconds:
+            continue
+        one = step(network, "eval", batch, parameters, FORWARD, "device")
+        steps = math.ceil(seconds / one.seconds)
+        work = _Work(steps * one.seconds, steps, 0.0, Load(), one.load)
+        at_ns += s_to_ns(TURN_S)
+        begin_ns = at_ns + s_to_ns(INFERENCE_WARM_UP * one.seconds)
+        end_ns = begin_ns + s_to_ns(work.seconds)
+        note("phase_begin", begin_ns, name)
+        log.phase(at_ns, end_ns, "eval", work, at_once)
+        note("phase_end", end_ns, name, images=at_once * batch * steps)
+        at_ns = end_ns
+    return at_ns

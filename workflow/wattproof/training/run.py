@@ -100,9 +100,7 @@ def _training(spec: Spec, work: TrainSpec, marks: loop.Marks, team: Team) -> loo
     writer = open_writer(spec.activity)
     levels = None
     if writer is not None:
-        levels = virtual_loads(
-            work.network, work.recipe, str(spec.activity), work.feed, team.world
-        )
+        levels = virtual_loads(work.network, work.recipe, str(spec.activity), work.feed, team.world)
     activity = Activity(writer, spec.slots[team.rank], levels, host=team.rank == 0)
     return loop.Training(
         work,
