@@ -1,6 +1,6 @@
 """The paper's twin with its 500 runs: Table I and Figure 8 from nothing but mechanism.
 
-Fewer runs are quicker, but their D depends on which networks were drawn (80 gave 0.09 to 0.11).
+Fewer runs are quicker, but their D depends on which networks were drawn (80 once gave 0.109).
 """
 
 import pandas as pd

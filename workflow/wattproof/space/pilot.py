@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from wattproof import tables
 from wattproof.errors import WattproofError
 
 if TYPE_CHECKING:
@@ -136,6 +135,8 @@ def read(path: str | Path, features: Features) -> Pilot:
     Raises:
         WattproofError: There is no such table, or too few of its runs have GPU energy.
     """
+    from wattproof import tables
+
     file = table(path)
     if not file.is_file():
         raise WattproofError(
