@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -26,6 +27,7 @@ from pathlib import Path
 ETC = Path("/etc/slurm")
 RUN = Path("/run/wattproof-slurm")
 """Keys, state, logs, device files; nothing outlives `stop`."""
+LOCK = Path("/run/lock/wattproof-slurm-tests.lock")
 MARKER = "# Written by wattproof's tests/slurm/cluster.py."
 SAVED = ".before-wattproof"
 FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
@@ -62,7 +64,7 @@ SlurmctldTimeout=20
 SlurmdTimeout=10
 KillWait=5
 OverTimeLimit=0
-MinJobAge=300
+MinJobAge=3600
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SchedulerParameters=sched_min_interval=0,sched_interval=1,bf_interval=1,batch_sched_delay=0
@@ -82,6 +84,21 @@ NodeName=n[1-{nodes}] Name=gpu Type=h100 File={run}/nvidia[0-{last_slot}]
 
 class NotHereError(Exception):
     """This machine cannot have the test Slurm; the message says why, in one sentence."""
+
+
+@contextlib.contextmanager
+def alone(wait: bool) -> Iterator[None]:
+    """Have this machine's test Slurm to oneself.
+
+    Raises:
+        NotHereError: Others use it, and waiting was not asked for.
+    """
+    with LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise NotHereError("tests use it at this moment; try again later") from error
+        yield
 
 
 def _is_ours(path: Path) -> bool:
@@ -330,11 +347,12 @@ def main() -> None:
     given = parser.parse_args()
     try:
         check()
-        if given.what == "stop":
-            stop()
-        else:
-            install()
-            Cluster(given.nodes, given.slots).start()
+        with alone(wait=False):
+            if given.what == "stop":
+                stop()
+            else:
+                install()
+                Cluster(given.nodes, given.slots).start()
     except (NotHereError, RuntimeError) as error:
         sys.exit(f"slurm: {error}")
 

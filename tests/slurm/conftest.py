@@ -1,6 +1,5 @@
 """A real Slurm, started once for the tests of a file; only one at a time on a machine."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,6 @@ import pytest
 from cluster import Cluster, NotHereError
 from slurm_campaign import SlurmCampaign
 
-LOCK = Path("/run/lock/wattproof-slurm-tests.lock")
-
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[Cluster]:
@@ -19,8 +16,7 @@ def slurm() -> Iterator[Cluster]:
     running = Cluster(nodes=5, slots=4)
     try:
         cluster.check()
-        with LOCK.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with cluster.alone(wait=True):
             cluster.install()
             running.start()
             try:

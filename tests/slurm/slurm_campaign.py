@@ -32,7 +32,7 @@ analysis: {min_samples: 3, min_confidence: 0.3}
 surrogate: {folds: 2, trees: 20}
 """
 
-QUICK = ("--slurm-no-account", "--slurm-init-seconds-before-status-checks", "1")
+QUICK = ("--slurm-init-seconds-before-status-checks", "1")
 """A status check each second: the profile's 60 s are for recordings of an hour."""
 
 

@@ -12,7 +12,7 @@ from slurm_campaign import ROOT, SlurmCampaign, Watch
 
 from wattproof import tables
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 TRAINING = re.compile(r"packed-\d{5}-")
 """Trainings only: loads are called after their recording (packed-000-00-sync-…)."""

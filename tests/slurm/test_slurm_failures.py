@@ -13,7 +13,7 @@ from slurm_campaign import SlurmCampaign, Watch
 
 from wattproof import tables
 
-pytestmark = [pytest.mark.slow, pytest.mark.realtime, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.realtime, pytest.mark.timeout(1200)]
 
 FAILING = """
 campaign: mini
@@ -21,12 +21,12 @@ plan:
   seed: 3
   recipe: {epochs: [4]}
   groups:
-    - {name: dies, runs: 2, runs_per_recording: 2}
-    - {name: cancelled, runs: 2, runs_per_recording: 2}
-    - {name: preempted, runs: 2, runs_per_recording: 2}
+    - {name: dies, runs: 3, runs_per_recording: 3}
+    - {name: cancelled, runs: 3, runs_per_recording: 3}
+    - {name: preempted, runs: 3, runs_per_recording: 3}
     - {name: late, runs: 8, runs_per_recording: 8}
 training: {train_images: 128}
-calibration: {idle_s: 20, loads: []}
+calibration: {idle_s: 2, loads: []}
 sources:
   nvml: {ring: false}
   host: {}
@@ -64,7 +64,9 @@ def keep(campaign: SlurmCampaign, recording: str) -> Kept:
 def assert_nothing_lost(campaign: SlurmCampaign, recording: str, kept: Kept) -> None:
     """Finished runs were not touched, and every sample on disk is in the sealed table."""
     now = campaign.finished_runs(recording)
-    assert kept.runs.items() <= now.items(), f"{recording}: a finished run was trained again"
+    # The clocks' pattern is played in each session.
+    runs = {name: stamp for name, stamp in kept.runs.items() if "-sync-" not in name}
+    assert runs.items() <= now.items(), f"{recording}: a finished run was trained again"
     samples = tables.read_frame(campaign.folder / table(recording), "samples")
     sealed = samples.groupby(["session", "source"]).size().to_dict()
     assert sealed == campaign.on_disk(recording)
@@ -106,10 +108,9 @@ def test_four_failures_at_once(slurm: Cluster, slurm_campaign: SlurmCampaign) ->
         wait_until(lambda n=name: job_of(slurm, n, state="RUNNING")[0], f"{name} runs", 120)
         jobs[event] = job_of(slurm, name, state="RUNNING")
     assert len({node for _, node in jobs.values()}) == 4, "recordings shared a node"
-    scontrol("update", f"JobId={jobs['late'][0]}", "TimeLimit=1")
 
     kept = {}
-    for event in ("dies", "cancelled", "preempted"):
+    for event in EVENTS:
         name, (number, node) = names[event], jobs[event]
         wait_until(lambda n=name: trained(campaign, n), f"a run of {name} has ended", 120)
         if event == "dies":
@@ -119,23 +120,26 @@ def test_four_failures_at_once(slurm: Cluster, slurm_campaign: SlurmCampaign) ->
         kept[event] = keep(campaign, name)
         if event == "cancelled":
             subprocess.run(["scancel", number], check=True, timeout=30)
+        elif event == "late":
+            scontrol("update", f"JobId={number}", "EndTime=now")  # seen within half a minute
         else:
             urgent = ["sbatch", "-p", "urgent", "-w", node, "--exclusive", "--wrap", "sleep 1"]
-            subprocess.run([*urgent, "-o", "/dev/null"], check=True, timeout=30)
+            subprocess.run(
+                [*urgent, "-o", "/dev/null"], check=True, capture_output=True, timeout=30
+            )
     for event in ("preempted", "dies"):
         hurry(slurm, jobs[event][0])
     wait_until(
         lambda: job_of(slurm, names["late"], state="TIMEOUT")[0], "the time limit is noticed", 150
     )
     kept["late"] = keep(campaign, names["late"])
-    assert 0 < len(kept["late"].runs) < 10
 
     assert process.wait(timeout=300) == 0, campaign.log[-6000:]
     slurm.revive()
     for event, name in names.items():
         assert_nothing_lost(campaign, name, kept[event])
         results = campaign.trainings(name)
-        assert len(results) == (8 if event == "late" else 2)
+        assert len(results) == (8 if event == "late" else 3)
         assert all(result["status"] == "ok" for result in results)
         sessions = {result["session"] for result in results}
         assert len(sessions) > 1, f"{name} was not interrupted between its runs"
@@ -187,7 +191,7 @@ def test_whole_workflow_as_a_batch_job(slurm: Cluster, slurm_campaign: SlurmCamp
     """As documented, and requeued in the middle: it unlocks and goes on beside its own orphan."""
     campaign = slurm_campaign
     name = "single-000"
-    number = campaign.sbatch(table(name), config=ORPHAN)
+    number = campaign.sbatch(table(name, "clocks"), config=ORPHAN)
     wait_until(lambda: trained(campaign, name), "a run has ended", 150)
     orphan, _ = job_of(slurm, name, state="RUNNING")
     kept = keep(campaign, name)
@@ -199,3 +203,5 @@ def test_whole_workflow_as_a_batch_job(slurm: Cluster, slurm_campaign: SlurmCamp
     assert_nothing_lost(campaign, name, kept)
     assert [(r["status"], r["session"]) for r in campaign.trainings(name)] == [("ok", 0)] * 3
     assert job_of(slurm, name, state="COMPLETED")[0] != orphan
+    comments = [job["comment"] for job in slurm.jobs().values()]
+    assert f"rule_align_wildcards_{name}" in comments, "analysis is a job as well"
