@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cluster
 import pytest
+import yaml
 from cluster import Cluster
 from slurm_campaign import ROOT, SlurmCampaign, Watch
 
@@ -28,10 +29,13 @@ def test_demo_campaign_on_several_nodes(slurm: Cluster, slurm_campaign: SlurmCam
     assert "SIMULATED" in page
 
     jobs = {job["comment"]: job for job in slurm.jobs().values()}
+    assert {job["state"] for job in jobs.values()} == {"COMPLETED"}
+    # One job for each recording, one for the analysis of all of them.
+    shards = [jobs.pop(comment) for comment in list(jobs) if comment.startswith("rule_analysis")]
+    assert len(shards) == 1
     recordings = sorted(path.name for path in (campaign.results / "recordings").iterdir())
     assert recordings == ["calibration-000", "packed-000", "packed-001"]
     assert sorted(jobs) == [f"rule_recording_wildcards_{name}" for name in recordings]
-    assert {job["state"] for job in jobs.values()} == {"COMPLETED"}
     # Meters see a whole node: no two recordings shared one.
     nodes = {job["node"] for job in jobs.values()}
     assert len(nodes) == len(recordings)
@@ -64,10 +68,16 @@ def test_demo_campaign_on_several_nodes(slurm: Cluster, slurm_campaign: SlurmCam
 
 @pytest.mark.parametrize("profile", ["slurm", "profiles/slurm"])
 def test_profile_is_found_by_both_names(profile: str) -> None:
-    command = [sys.executable, "-m", "snakemake", "--profile", profile, "--dry-run", "--quiet"]
+    command = [sys.executable, "-m", "snakemake", "--profile", profile, "--dry-run"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"Using profiles {profile} and" in done.stderr
+    recording = (done.stdout + done.stderr).split("rule recording:")[1].split("\n\n")[0]
+    for asked in ("slurm_extra=--exclusive", "gres=gpu:1", "whole_node=1", "runtime=120"):
+        assert asked in recording
+    # The same name here and there, or all recordings would start at once on this machine.
+    local = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text(encoding="utf-8"))
+    assert local["resources"] == ["whole_node=1"]
 
 
 def test_refuses_a_slurm_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

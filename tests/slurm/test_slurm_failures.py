@@ -204,4 +204,4 @@ def test_whole_workflow_as_a_batch_job(slurm: Cluster, slurm_campaign: SlurmCamp
     assert [(r["status"], r["session"]) for r in campaign.trainings(name)] == [("ok", 0)] * 3
     assert job_of(slurm, name, state="COMPLETED")[0] != orphan
     comments = [job["comment"] for job in slurm.jobs().values()]
-    assert f"rule_align_wildcards_{name}" in comments, "analysis is a job as well"
+    assert any("align" in comment for comment in comments), "analysis is a job as well"

@@ -15,7 +15,6 @@ rule align:
         f"{RESULTS}/logs/align/{{recording}}.log",
     benchmark:
         f"{RESULTS}/timings/align/{{recording}}.tsv"
-    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
     resources:

@@ -22,7 +22,8 @@ INGESTED = {name: name for name in ingest.NAMES} | {
 
 ANALYSIS_JOB = cluster.analysis(CONFIG)
 ANALYSIS_LOCAL = cluster.is_local(CONFIG)
-"""Account and partition of whatever is no recording, and whether it is done by no job at all."""
+"""Account and partition of what is no recording; whether what is made of all recordings together is
+done here (their own tables are made in shards by jobs, see profiles/slurm)."""
 
 
 def recorded(table):

@@ -15,7 +15,6 @@ rule inspect:
         f"{RESULTS}/logs/inspect/{{recording}}.log",
     benchmark:
         f"{RESULTS}/timings/inspect/{{recording}}.tsv"
-    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
     resources:

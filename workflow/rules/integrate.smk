@@ -24,7 +24,6 @@ rule integrate:
         f"{RESULTS}/logs/integrate/{{recording}}.log",
     benchmark:
         f"{RESULTS}/timings/integrate/{{recording}}.tsv"
-    localrule: ANALYSIS_LOCAL
     conda:
         "../../envs/workflow.yaml"
     resources:

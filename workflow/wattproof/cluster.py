@@ -78,7 +78,7 @@ def analysis(config: Config) -> Resources:
 
 
 def is_local(config: Config) -> bool:
-    """Whether the analysis is done where Snakemake runs instead of by jobs.
+    """Whether what is made of all recordings together is done where Snakemake runs, by no job.
 
     Args:
         config: A complete campaign.
