@@ -50,6 +50,8 @@ try:
     else:
         CONFIG = campaign_config.validate(config, SCHEMA, CONFIG_FILE)
         CONFIG = preflight.check(CONFIG, CONFIG_FILE, outline.FOLDER)
+        if not workflow.local_exec:
+            cluster.check(CONFIG, CONFIG_FILE)
         PLAN = outline.of(CONFIG, outline.FOLDER)
         RECORDINGS = list(PLAN)
         TRAININGS = [name for name, about in PLAN.items() if about.trainings]

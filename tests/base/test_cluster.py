@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from wattproof import cluster, config, plan
+from wattproof.errors import WattproofError
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = config.load_schema(ROOT / "config" / "schema" / "campaign.schema.json")
@@ -88,6 +89,21 @@ def test_gpus_only_shared_unless_asked_otherwise() -> None:
 def test_slots_are_asked_for_by_gres(keys: dict[str, Any], gres: str) -> None:
     asked = complete(**keys)
     assert cluster.gres(asked, plan.slots(asked, rows(asked))) == gres
+
+
+def test_all_gpus_of_a_real_node_must_be_a_number() -> None:
+    packed = {"setting": "packed"}
+    for known in (
+        complete(node={"preset": "paper"}, plan=packed),
+        complete(node={"kind": "real"}),
+        complete(node={"kind": "real"}, plan={**packed, "slots": 4}),
+        complete(node={"kind": "real"}, plan=packed, cluster={"gpus": 4}),
+    ):
+        cluster.check(known, "c.yaml")
+    with pytest.raises(
+        WattproofError, match=r"c\.yaml: key 'plan\.slots' is null.*'cluster\.gpus'"
+    ):
+        cluster.check(complete(node={"kind": "real"}, plan=packed), "c.yaml")
 
 
 def test_cores_for_all_trainings_at_work_at_once() -> None:

@@ -285,6 +285,15 @@ def _of_jobs() -> list[int]:
     return found
 
 
+def _lives(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] != "Z"
+
+
 def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
@@ -310,12 +319,16 @@ def _start_munge() -> None:
 
 def stop() -> None:
     """End all jobs and daemons of our Slurm, put back what was configured before."""
-    for pid in _pids():
-        os.kill(pid, signal.SIGTERM)
+    # By number: a daemon removes its pid file some time before it has ended.
+    daemons = list(_pids())
+    for pid in daemons:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 5
-    while list(_pids()) and time.monotonic() < deadline:
+    while any(_lives(pid) for pid in daemons) and time.monotonic() < deadline:
         time.sleep(0.1)
-    _kill_all([*_pids(), *_of_jobs()])
+    _kill_all([*daemons, *_of_jobs()])
+    wait_until(lambda: not any(_lives(pid) for pid in daemons), "our daemons have ended", 10)
     for name in FILES:
         path, saved = ETC / name, ETC / (name + SAVED)
         if path.exists() and _is_ours(path):

@@ -6,10 +6,31 @@ so that the profile's ``default-resources`` (or the cluster's own defaults) hold
 
 from __future__ import annotations
 
+from wattproof import plan
 from wattproof.config import Config, is_offline
+from wattproof.errors import WattproofError
 from wattproof.session.locks import NODE_WIDE
 
 Resources = dict[str, int | str]
+
+
+def check(config: Config, file: str) -> None:
+    """Check that the jobs of a campaign can say what they need.
+
+    Args:
+        config: A complete campaign.
+        file: Name of the campaign file, for the message.
+
+    Raises:
+        WattproofError: All GPUs of a real node are wanted: only a job that runs can count them.
+    """
+    if config["node"]["kind"] != "real" or config["cluster"]["gpus"]:
+        return
+    if any(group.setting != plan.SINGLE and not group.slots for group in plan.groups(config)):
+        raise WattproofError(
+            f"{file}: key 'plan.slots' is null, which means all GPUs of the node, but a cluster's "
+            "job must say how many it wants; set it, or 'cluster.gpus', to that number."
+        )
 
 
 def is_exclusive(config: Config) -> bool:
