@@ -50,8 +50,6 @@ try:
     else:
         CONFIG = campaign_config.validate(config, SCHEMA, CONFIG_FILE)
         CONFIG = preflight.check(CONFIG, CONFIG_FILE, outline.FOLDER)
-        if not workflow.local_exec:
-            cluster.check(CONFIG, CONFIG_FILE)
         PLAN = outline.of(CONFIG, outline.FOLDER)
         RECORDINGS = list(PLAN)
         TRAININGS = [name for name, about in PLAN.items() if about.trainings]
@@ -86,7 +84,9 @@ resource_scopes:
 # at when a recording starts there; a dry run may be made anywhere.)
 onstart:
     try:
-        if not (AUDIT or MERGED) and not workflow.non_local_exec:
+        if not (AUDIT or MERGED) and workflow.non_local_exec:
+            cluster.check(CONFIG, CONFIG_FILE)
+        elif not (AUDIT or MERGED):
             preflight.check_machine(CONFIG, CONFIG_FILE)
     except WattproofError as error:
         sys.stderr.write(f"wattproof: {error}\n")

@@ -116,7 +116,7 @@ def check() -> None:
     conf = ETC / "slurm.conf"
     if conf.exists() and not _is_ours(conf):
         raise NotHereError(f"{conf} belongs to a Slurm of somebody else")
-    ours = set(_pids())
+    ours = _ours()
     for pid, name in _daemons():
         if pid not in ours:
             raise NotHereError(f"a {name} that is not ours runs here (process {pid})")
@@ -129,7 +129,7 @@ def _daemons() -> Iterator[tuple[int, str]]:
             name = (folder / "comm").read_text(encoding="utf-8").strip()
         except OSError:
             continue  # it has ended
-        if name in ("slurmctld", "slurmd"):
+        if name in ("slurmctld", "slurmd") and _lives(int(folder.name)):
             yield int(folder.name), name
 
 
@@ -140,6 +140,18 @@ def _pids() -> Iterator[int]:
             text = path.read_text(encoding="utf-8").strip()
             if text.isdecimal() and Path(f"/proc/{text}").exists():
                 yield int(text)
+
+
+def _ours() -> set[int]:
+    """Our daemons and their helpers: by pid file, or because they have a file of ours open."""
+    found = set(_pids())
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if not (folder / "comm").read_text(encoding="utf-8").startswith("slurm"):
+                continue
+            if any(os.readlink(path).startswith(f"{RUN}/") for path in (folder / "fd").iterdir()):
+                found.add(int(folder.name))
+    return found
 
 
 def _run(*command: str, check: bool = True) -> str:
@@ -320,7 +332,7 @@ def _start_munge() -> None:
 def stop() -> None:
     """End all jobs and daemons of our Slurm, put back what was configured before."""
     # By number: a daemon removes its pid file some time before it has ended.
-    daemons = list(_pids())
+    daemons = _ours()
     for pid in daemons:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
