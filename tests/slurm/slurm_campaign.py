@@ -84,7 +84,7 @@ class SlurmCampaign:
         )
         return done.stdout.strip()
 
-    def run(self, *arguments: str, config: str = MINI, seconds: float = 280) -> None:
+    def run(self, *arguments: str, config: str = MINI, seconds: float = 600) -> None:
         """Run the workflow to its end, which must be a good one."""
         code = self.start(*arguments, config=config).wait(timeout=seconds)
         assert code == 0, self.log[-6000:]
