@@ -7,8 +7,8 @@ with rule.logged(snakemake) as log:
         name: tables.read_frame(snakemake.input[name], name)
         for name in ("plan", "runs", "marks", "estimates", "shares")
     }
-    for name in ("windows", "energy"):
-        inputs[name] = tables.read_frame(snakemake.input[name], name, where=tables.SCORED)
+    for name, columns in (("windows", None), ("energy", dataset.ENERGY_COLUMNS)):
+        inputs[name] = tables.read_frame(snakemake.input[name], name, columns, tables.SCORED)
     runs, curves = dataset.build(**inputs, settings={})
     meta = tables.merge_meta(snakemake.input.energy)
     tables.write(runs, "dataset", snakemake.output.dataset, meta)

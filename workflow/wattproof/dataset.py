@@ -27,6 +27,12 @@ SHARED = "shared"
 CLOCK_NOT_PROVEN = "clock_not_proven"
 """Flag of windows whose source could not be aligned; its energy is not used as the node's."""
 
+ENERGY_COLUMNS = [
+    *("run_id", "session", "level", "kind", "epoch", "source", "channel"),
+    *("energy_j", "energy_u_j", "flags"),
+]
+"""What is used of table ``energy``: of ten thousand runs the rest does not fit into memory."""
+
 NODE_ESTIMATORS = ("load_aware", "regression", "load_calibrated", "idle_calibrated")
 """Who may stand in for the meter, best first. All are calibrated against it; the uncalibrated
 rules (``code_carbon`` …) only appear in their own ``energy_j_`` columns."""
@@ -60,7 +66,7 @@ def build(
         windows: Table ``windows``.
         marks: Table ``marks``; ``epoch_end`` carries losses and accuracies, ``phase_end`` of an
             inference phase its images.
-        energy: Table ``energy``.
+        energy: Table ``energy``, at least `ENERGY_COLUMNS`.
         estimates: Table ``estimates``.
         settings: No keys are used.
         shares: Table ``shares``: runs that shared their node are charged with their part of it
