@@ -164,8 +164,9 @@ def virtual_loads(
     found: dict[str, Load] = {}
     for phase in PHASES:
         size, fed = forward.get(phase, (recipe.batch_size, feed))
-        shared = 1 if phase in forward else slots
+        # Only training steps are shared, and only they compute in mixed precision.
+        shared, precision = (1, "fp32") if phase in forward else (slots, recipe.precision)
         found[phase] = training_load(
-            network, KINDS[phase], size, parameters, recipe.precision, fed, shared
+            network, KINDS[phase], size, parameters, precision, fed, shared
         )
     return found
