@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wattproof import space, tables
+from wattproof import space, tables, virtual
 from wattproof.errors import WattproofError
 from wattproof.training import spec as specs
 from wattproof.training.marks import read_marks
@@ -40,7 +40,8 @@ CONFIG = {
 
 @pytest.fixture
 def document(tmp_path):
-    """A spec that trains."""
+    """A spec that trains; the activity log lies beside the description of its node."""
+    virtual.create_node(tmp_path / "node", tmp_path, "laptop", seed=7)
     return {
         "run_id": "single-00000-abc",
         "kind": "train",
