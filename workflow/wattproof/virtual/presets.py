@@ -275,10 +275,11 @@ PRESETS: dict[str, Parameters] = {
         smi=SmiParameters(hold_s=60.0, stall_probability=0.39, stall_s=(3.0, 6.0)),
         meter=MeterParameters(range_w=4000.0),
     ),
-    # Nodes that nothing was fitted for: they show whether what holds on the paper's node holds
-    # elsewhere. Levels are those of data sheets (board and socket power, memory modules, efficiency
-    # classes of power supplies), rounded; what goes with the CPUs outside of them is 8 to 10 % of
-    # their power, as on the paper's node, and shares of fans are guesses of the usual size.
+    # Nodes that nothing was fitted for (but for one figure of `workstation`, see there): they show
+    # whether what holds on the paper's node holds elsewhere. Levels are those of data sheets (board
+    # and socket power, memory modules, efficiency classes of power supplies), rounded; what goes
+    # with the CPUs outside of them is 8 to 10 % of their power, as on the paper's node, and shares
+    # of fans are guesses of the usual size.
     "workstation": Parameters(
         gpu=GpuParameters(
             count=2,
