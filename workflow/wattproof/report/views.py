@@ -251,7 +251,8 @@ def flags(inputs: ReportInputs) -> View:
     missing = "No window carries a flag." if total else "There are no energies to flag."
     return View(
         "flags",
-        f"Quality flags over {count(total, 'energy', 'energies')} (window × channel).",
+        f"Quality flags over {count(total, 'energy', 'energies')} (window × channel; training "
+        "phases of epochs are left out).",
         ("flag", "meaning", "energies", "by source"),
         tuple(rows),
         "" if rows else missing,
