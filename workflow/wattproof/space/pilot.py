@@ -212,7 +212,8 @@ def stratified(predicted_w: Array, keys: Sequence[str], n: int) -> list[int]:
     """Return which candidates to take so that predicted power is filled evenly.
 
     Strata of equal width in watts take turns, the scarcest (fewest candidates) first; within one,
-    networks come once before any comes again, in the order of the candidates.
+    networks come once before any comes again, in the order of the candidates. The first and the
+    last stratum begin at their outer ends, so that the draw reaches as far as the space does.
 
     Args:
         predicted_w: Of each candidate.
@@ -226,10 +227,14 @@ def stratified(predicted_w: Array, keys: Sequence[str], n: int) -> list[int]:
     for index in range(STRATA):
         met: dict[str, int] = {}
         order: list[tuple[int, int]] = []
-        for candidate in np.flatnonzero(stratum == index).tolist():
+        inside = np.flatnonzero(stratum == index)
+        if index in (0, STRATA - 1):
+            outward = predicted_w[inside] if index == 0 else -predicted_w[inside]
+            inside = inside[np.argsort(outward, kind="stable")]
+        for number, candidate in enumerate(inside.tolist()):
             met[keys[candidate]] = met.get(keys[candidate], 0) + 1
-            order.append((met[keys[candidate]], candidate))
-        queues.append([candidate for _, candidate in sorted(order)])
+            order.append((met[keys[candidate]], number))
+        queues.append([int(inside[number]) for _, number in sorted(order)])
     queues.sort(key=len)
     taken: list[int] = []
     place = 0
