@@ -51,7 +51,7 @@ types: setup
 ALONE = { test $$? -eq 1 && echo "Once more, alone, what failed beside other tests:" && pytest --last-failed --last-failed-no-failures none
 
 test: lint types
-	pytest -m "not slow and not data" -n 3 --dist loadfile $(PYTEST_FLAGS) || $(ALONE) -m "not slow and not data" $(PYTEST_FLAGS); }
+	pytest -m "not slow and not data" -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS) || $(ALONE) -m "not slow and not data" $(PYTEST_FLAGS); }
 
 # What takes long without computing (soaks) runs beside what computes; each prints when it ends.
 test-slow: setup

@@ -26,3 +26,18 @@ os.environ.setdefault("WATTPROOF_LOCKS", tempfile.mkdtemp(prefix="wattproof-lock
 # everybody else's runs go on looking for new ones.
 settings.register_profile("wattproof", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("wattproof")
+
+LONG = ("slurm", "workflow", "session", "training", "space")
+"""Folders whose files take long: `make test` deals them out first, or one of them would be left
+to a single worker at the end."""
+
+
+def pytest_collection_modifyitems(items: list) -> None:
+    """Put the tests of the long files first; within a file nothing moves."""
+    root = Path(__file__).parent
+
+    def place(item) -> int:
+        folder = item.path.relative_to(root).parts[0]
+        return LONG.index(folder) if folder in LONG else len(LONG)
+
+    items.sort(key=place)
