@@ -56,13 +56,13 @@ def _paths(folder: Path, *names: str) -> dict[str, Path]:
 def ours(folder: Path) -> dict[str, float]:
     """Integrate and assess; returns seconds by stage."""
     inputs: dict[str, Any] = _paths(folder, "samples", "channels", "marks", "runs", "clocks")
-    made = _paths(folder, "windows", "energy", "utilisation")
+    made = _paths(folder, "windows", "energy", "shares", "utilisation")
     inputs |= {"windows": [], "sensors": []}
     integrate_s = _run("integrate", "integrate.py", inputs, made, settings=INTEGRATE)
     files = _paths(folder, "energy", "channels", "utilisation")
     inputs = {name: [path] for name, path in files.items()}
     made = _paths(folder, "agreement", "usage")
-    assess_s = _run("assess", "assess.py", inputs, made, settings=ASSESS)
+    assess_s = _run("assess", "assess.py", inputs, made, sites={}, settings=ASSESS)
     return {"integrate_s": integrate_s, "assess_s": assess_s}
 
 
