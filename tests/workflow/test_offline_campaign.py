@@ -13,7 +13,7 @@ OFFLINE = """
 campaign: mini
 node: {kind: virtual, preset: paper, mode: offline}
 plan: {runs: 12, replicates: 2, runs_per_recording: 5, seed: 3}
-training: {dataset: tiny_imagenet, image_size: 64, train_images: 50000}
+training: {dataset: tiny_imagenet, image_size: 64, train_images: 50000, feed: loader}
 calibration: {idle_s: 20, load_s: 30, repeats: 2}
 sources:
   nvml: {period_s: 0.1}
@@ -34,6 +34,7 @@ def test_the_campaign_is_made_verified_and_made_again(tmp_path):
     assert len(found.energies) == 14
     assert found.passed, str(found)
     assert found.offsets["accepted"].all()
+    # Fed by loaders a run takes a minute and more: limits are those of long windows.
     assert found.energies["nvml_error"].abs().max() < 0.002
     assert found.energies["meter_error"].abs().max() < 0.003
     assert not (campaign.results / "raw").exists()
