@@ -121,7 +121,9 @@ def _check_draws(config: Config, file: str) -> None:
     """Check that the space has as many configurations as each group asks for."""
     key = "plan.groups" if config["plan"]["groups"] else "plan"
     for group in plan.groups(config):
-        for part, runs in (("recipe", 0), ("runs", group.runs)):
+        # Where pilot runs are asked for, what is wrong with a draw is mostly that they are missing.
+        drawing = "runs" if group.pilot is None else "pilot"
+        for part, runs in (("recipe", 0), (drawing, group.runs)):
             try:
                 # Drawing is what the plan will do: it knows how many configurations there are.
                 replace(group, runs=runs).configurations(config["space"])
