@@ -200,7 +200,7 @@ class Parameters:
 # PCIe, sxm8 A100 80GB SXM4, edge L4. Launch intervals of 7 us are usual of eager PyTorch (5 to 10).
 PRESETS: dict[str, Parameters] = {
     # A small machine on which the demo's networks spread visibly. Its fans follow the GPUs, so that
-    # off-socket power rises as on the paper's node: idle < prime < training < stress.
+    # off-socket power rises idle < prime < training; stress lies among the trainings.
     "laptop": Parameters(
         gpu=GpuParameters(
             count=2,
