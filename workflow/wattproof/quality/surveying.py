@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from wattproof import tables
 from wattproof.quality import grid, pairs, rows
@@ -15,6 +17,8 @@ from wattproof.quality.flags import FLAGS, SEVERITIES
 from wattproof.quality.series import Channel
 from wattproof.quality.windows import device_limits
 from wattproof.units import NS_PER_S
+
+Array = NDArray[np.float64]
 
 Levels = Callable[[str], list[Channel]]
 """Channels of a recording, for the rare case that two recordings have to be compared."""
@@ -84,7 +88,10 @@ def _swapped(
     grids = {}
     for name in doubtful:
         listed = levels(str(name))
-        grids[name] = listed, grid.grid(listed, grid.BIN_S)
+        binned = grid.grid(listed, grid.BIN_S)
+        grids[name] = _Node(
+            _metered(listed, binned), pairs.inside_w(listed, binned), binned.start_ns
+        )
     for i, one in enumerate(doubtful):
         for two in doubtful[i + 1 :]:
             crossed = [_crossed(grids[a], grids[b]) for a, b in ((one, two), (two, one))]
@@ -97,18 +104,27 @@ def _swapped(
                 )
 
 
-def _crossed(
-    metered: tuple[list[Channel], grid.Grid], node: tuple[list[Channel], grid.Grid]
-) -> float:
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """What is compared of a recording: its meter, its own sensors, when its bins begin."""
+
+    metered: Array | None
+    inside: Array | None
+    start_ns: int
+
+
+def _metered(listed: list[Channel], binned: grid.Grid) -> Array | None:
+    """Levels of the first meter of the node."""
+    own = [c for c in listed if c.name.startswith("node.") and c.kind == "power"]
+    return binned.level.get((own[0].source, own[0].name)) if own else None
+
+
+def _crossed(metered: _Node, node: _Node) -> float:
     """Correlation of one recording's meter with the other's own sensors, by the wall clock."""
-    own = [c for c in metered[0] if c.name.startswith("node.") and c.kind == "power"]
-    inside = pairs.inside_w(node[0], node[1])
-    if not own or inside is None:
+    level, inside = metered.metered, node.inside
+    if level is None or inside is None:
         return -1.0
-    level = metered[1].level.get((own[0].source, own[0].name))
-    if level is None:
-        return -1.0
-    shift = round((metered[1].start_ns - node[1].start_ns) / NS_PER_S / grid.BIN_S)
+    shift = round((metered.start_ns - node.start_ns) / NS_PER_S / grid.BIN_S)
     a, b = max(shift, 0), max(-shift, 0)
     n = min(len(inside) - a, len(level) - b)
     if n < grid.MIN_BINS:
