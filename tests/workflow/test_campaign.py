@@ -12,6 +12,8 @@ from campaigns import MINI, Campaign
 
 from wattproof import tables
 
+pytestmark = pytest.mark.timeout(900)  # whole campaigns, on a machine that does more than that
+
 RECORDINGS = ("calibration-000", "single-000", "single-r000")
 ANALYSIS = {
     *("align", "inspect", "integrate", "assess", "survey", "calibrate"),

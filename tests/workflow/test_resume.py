@@ -13,6 +13,8 @@ from campaigns import MINI, Campaign
 from wattproof import tables
 from wattproof.recorder import read_stream
 
+pytestmark = pytest.mark.timeout(900)  # whole campaigns, on a machine that does more than that
+
 CONFIG = MINI.replace(
     "runs: 3, replicates: 1, runs_per_recording: 3", "runs: 3, runs_per_recording: 3"
 )
