@@ -60,8 +60,8 @@ def test_it_is_decoded_once_and_scaled_once_for_each_size(folder, tmp_path, monk
     assert calls == [800]
     assert small.train.images.shape == (540, 3, 32, 32)
     assert np.array_equal(small.train.images, again.train.images)
-    sizes = sorted(path.name.rsplit("-", 1)[1] for path in tmp_path.iterdir() if path.is_dir())
-    assert sizes[:2] == ["16", "32"]
+    sizes = {path.name.rsplit("-", 1)[1] for path in tmp_path.iterdir() if path.is_dir()}
+    assert sizes > {"16", "32"}
     assert len(sizes) == 3
 
 
