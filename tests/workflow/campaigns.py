@@ -8,10 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-MINI = """
-campaign: mini
-plan: {runs: 3, replicates: 1, runs_per_recording: 3, seed: 3}
-training: {train_images: 128}
+REST = """
 calibration: {idle_s: 2, load_s: 2, repeats: 1}
 sources:
   nvml: {}
@@ -22,6 +19,13 @@ sources:
 analysis: {min_samples: 3, min_confidence: 0.3}
 surrogate: {folds: 2, trees: 20}
 """
+"""Keys of small campaigns with all instruments, whatever they train."""
+
+MINI = """
+campaign: mini
+plan: {runs: 3, replicates: 1, runs_per_recording: 3, seed: 3}
+training: {train_images: 128}
+""" + REST.lstrip("\n")
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from campaigns import ROOT, Campaign
+from campaigns import REST, ROOT, Campaign
 
 import made_sets
 from wattproof import config, plan, preflight, tables
@@ -35,18 +35,6 @@ training:
 QUICK = """
 calibration: {sync: false, idle_s: 0, loads: []}
 sources: {nvml: {}}
-"""
-
-WHOLE = """
-calibration: {idle_s: 2, load_s: 2, repeats: 1}
-sources:
-  nvml: {}
-  smi: {}
-  rapl: {}
-  host: {}
-  meter: {driver: lmg450}
-analysis: {min_samples: 3, min_confidence: 0.3}
-surrogate: {folds: 2, trees: 20}
 """
 
 
@@ -155,7 +143,7 @@ def test_damaged_data_blame_no_run_and_mended_three_configurations_are_trained(
 def test_twenty_configurations_with_all_optimizers_and_schedules(tmp_path: Path) -> None:
     """Must show 3 of the sweeps: 20 runs for real on the CPU, to the report."""
     data_dir = made_sets.cifar10(tmp_path / "data", train=300, test=60)
-    text = FEW.format(runs=20, data_dir=data_dir, side=16, shorten=25) + WHOLE
+    text = FEW.format(runs=20, data_dir=data_dir, side=16, shorten=25) + REST
     campaign = Campaign(tmp_path)
     done = campaign.snakemake(config=text)
     assert done.returncode == 0, done.stderr[-3000:]

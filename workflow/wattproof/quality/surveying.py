@@ -165,19 +165,9 @@ def survey(
     every = [before, pd.DataFrame(found)] if found else [before]
     joined = pd.concat([part for part in every if len(part)] or [before], ignore_index=True)
     # A clock that was refused is told once, with its reason, and not again by its windows.
-    told = set(
-        zip(
-            *(joined.loc[joined["flag"] == "clock_not_proven", c] for c in ("flag", "source")),
-            strict=True,
-        )
-    )
-    again = (
-        (joined["flag"] == "clock_not_proven")
-        & (joined["channel"] != "")
-        & pd.Series([(f, s) in told for f, s in zip(joined["flag"], joined["source"], strict=True)])
-    )
-    first = joined.loc[(joined["flag"] == "clock_not_proven") & (joined["channel"] == ""), "source"]
-    again &= joined["source"].isin(set(first))
+    refused = joined["flag"] == "clock_not_proven"
+    first = joined.loc[refused & (joined["channel"] == ""), "source"]
+    again = refused & (joined["channel"] != "") & joined["source"].isin(set(first))
     joined = joined[~again]
     rank = joined["severity"].map({name: i for i, name in enumerate(SEVERITIES)})
     joined = joined.assign(rank=rank).sort_values(
