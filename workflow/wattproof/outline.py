@@ -62,7 +62,8 @@ def of(config: Config, kept: Path | None = None) -> dict[str, Recording]:
     if found is None:
         made = plan.make_plan(config)
         found = _brief(config, made)
-        _save(found, made, file)
+        meta = tables.Meta(config["campaign"], simulated=config["node"]["kind"] == "virtual")
+        _save(found, made, file, meta)
     return found
 
 
@@ -136,14 +137,16 @@ def _load(file: Path) -> dict[str, Recording] | None:
         return None
 
 
-def _save(found: dict[str, Recording], made: list[plan.PlanRow], file: Path) -> None:
+def _save(
+    found: dict[str, Recording], made: list[plan.PlanRow], file: Path, meta: tables.Meta
+) -> None:
     """Keep an outline whole or not at all; where nothing can be written, it is made each time."""
     content = json.dumps({name: asdict(about) for name, about in found.items()})
     part = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         table = [row.as_row() for row in made]
-        tables.write(table, "plan", file.with_suffix(ROWS), tables.Meta("", simulated=False))
+        tables.write(table, "plan", file.with_suffix(ROWS), meta)
         part.write_text(content, encoding="utf-8")
         os.replace(part, file)
     except OSError:
