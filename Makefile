@@ -70,7 +70,7 @@ test-data: setup
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet torch==2.13.0
-	build/lock/bin/pip install --quiet ".[workflow,train,surrogate,codecarbon,meters,slurm,dev]"
+	build/lock/bin/pip install --quiet ".[workflow,train,surrogate,search,codecarbon,meters,slurm,dev]"
 	build/lock/bin/pip freeze --exclude wattproof | sed 's/+cpu$$//' > requirements.lock
 	$(PYTHON) envs/generate.py
 
