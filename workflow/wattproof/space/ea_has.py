@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from wattproof.space import shapes
 from wattproof.space.base import REFERENCE_RESOLUTION, Axes, Config, GridSpace
 from wattproof.space.regnet import QUANTUM, Network, compatible_width, generate
 
@@ -58,11 +59,7 @@ class EaHas(GridSpace):
         if not self.filtered:
             return True
         costs = network.complexity()
-        return (
-            120_000_000 <= costs.macs <= 130_000_000
-            and costs.params <= 2_000_000
-            and costs.activations <= 1_000_000
-        )
+        return bool(_passes(costs.macs, costs.params, costs.activations))
 
     def build(self, config: Mapping[str, Any], resolution: int, classes: int) -> Network | None:
         """Build the network of a grid point; None unless the sweep would have trained it."""
@@ -81,6 +78,15 @@ class EaHas(GridSpace):
         return self._network(
             stages.widths, stages.depths, config["group_width"], resolution, classes
         )
+
+    def shape(self, values: Mapping[str, Any]) -> shapes.Shape:
+        """Return what values of the grid build, numbers or arrays; see `quick.Realiser`."""
+        depth, w_0, w_a, w_m, group = (values[key] for key in self.architecture)
+        found = shapes.two_stage(self.stem_width, depth, w_0, w_a, w_m, group)
+        if self.filtered:
+            costs = shapes.costs(found, REFERENCE_RESOLUTION, self.classes)
+            found.valid = found.valid & _passes(*costs)
+        return found
 
     def _network(
         self,
@@ -183,6 +189,12 @@ class EaHas(GridSpace):
                 widths = compatible_width(w_0, group), compatible_width(w_2, group)
                 total += count * self.allowed(self._network(widths, (first, second), group))
         return total
+
+
+def _passes(macs: Any, params: Any, activations: Any) -> Any:
+    """Whether costs (numbers or arrays) pass the filter of the CIFAR-10 sweep."""
+    light = (params <= 2_000_000) & (activations <= 1_000_000)
+    return light & (macs >= 120_000_000) & (macs <= 130_000_000)
 
 
 class EaHasCifar10(EaHas):

@@ -150,16 +150,9 @@ class Network:
 
         Resolution and classes belong to the data set and are not part of it.
         """
-        parts = [
-            "regnet",
-            f"s{self.stem_width}",
-            "w" + "x".join(map(str, self.widths)),
-            "d" + "x".join(map(str, self.depths)),
-            f"g{min(self.group_width, max(self.widths))}",
-        ]
-        if self.se_ratio != DEFAULT_SE_RATIO:
-            parts.append(f"se{self.se_ratio:g}")
-        return "-".join(parts)
+        group = min(self.group_width, max(self.widths))
+        key = network_key(self.stem_width, self.widths, self.depths, group)
+        return key if self.se_ratio == DEFAULT_SE_RATIO else f"{key}-se{self.se_ratio:g}"
 
     def blocks(self) -> tuple[tuple[BlockShape, ...], ...]:
         """Shapes of all blocks, stage by stage."""
@@ -199,6 +192,14 @@ class Network:
         width = self.widths[-1]
         linear = (width + 1) * self.classes
         return total + Complexity(linear, linear, self.classes)
+
+
+def network_key(
+    stem_width: int, widths: tuple[int, ...], depths: tuple[int, ...], group_width: int
+) -> str:
+    """Canonical name of a network; `group_width` is the largest group that occurs in it."""
+    stages, blocks = "x".join(map(str, widths)), "x".join(map(str, depths))
+    return f"regnet-s{stem_width}-w{stages}-d{blocks}-g{group_width}"
 
 
 def output_side(side: int, stride: int) -> int:

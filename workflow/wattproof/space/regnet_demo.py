@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from wattproof.space import shapes
 from wattproof.space.base import Axes, GridSpace
 from wattproof.space.regnet import Network, generate
 
@@ -52,3 +53,8 @@ class RegNetDemo(GridSpace):
             classes=classes,
             resolution=resolution,
         )
+
+    def shape(self, values: Mapping[str, Any]) -> shapes.Shape:
+        """Return what values of the grid build, numbers or arrays; see `quick.Realiser`."""
+        depth, w_0, w_a, w_m, group = (values[key] for key in self.architecture)
+        return shapes.two_stage(STEM_WIDTH, depth, w_0, w_a, w_m, group)

@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wattproof.errors import WattproofError
+from wattproof.space import shapes
 from wattproof.space.base import (
     REFERENCE_CLASSES,
     REFERENCE_RESOLUTION,
@@ -104,6 +105,20 @@ class Wide(GridSpace):
             config["group_width"] or widths[-1],
             classes,
             resolution,
+        )
+
+    def shape(self, values: Mapping[str, Any]) -> shapes.Shape:
+        """Return what values of the grid build, numbers or arrays; see `quick.Realiser`."""
+        stages, width, growth, depth, group = (values[key] for key in self.architecture)
+        most = range(max(map(int, self.architecture["stages"])))
+        last = width * growth ** (stages - 1)
+        return shapes.Shape(
+            stem=shapes.looked_up(STEM_WIDTHS, width, WIDEST_STEM),
+            widths=tuple(width * growth**i for i in most),
+            depths=tuple(depth * (stages > i) for i in most),
+            group=group + (group == DENSE) * last,
+            valid=last <= max(map(int, self.architecture["width"])),
+            tie=last < 0,
         )
 
     def realise(
