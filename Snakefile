@@ -45,6 +45,7 @@ try:
         RECORDINGS, TRAININGS, SIMULATED = list(PREPARED.sets), [], False
     elif MERGED:
         CONFIG = campaign_config.validate(config, SCHEMA, CONFIG_FILE)
+        preflight.check_gate(CONFIG, CONFIG_FILE)
         SITES, TRAININGS = merge.load(CONFIG, CONFIG_FILE)
         RECORDINGS = list(SITES)
     else:

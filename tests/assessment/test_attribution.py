@@ -238,7 +238,7 @@ def test_a_run_on_all_gpus_owns_them_all():
         )
     ]
     runs = pd.DataFrame([{"run_id": "a", "setting": "ddp", "session": 0}])
-    lookup = dataset._Lookup(
+    lookup = dataset.Lookup(
         {"a": 0},
         timed,
         tables.empty("marks"),
@@ -252,7 +252,7 @@ def test_a_run_on_all_gpus_owns_them_all():
     lost = pd.DataFrame(
         [{**row, "energy_j": None} if row["energy_j"] == 40.0 else row for row in seen]
     )
-    lookup = dataset._Lookup(
+    lookup = dataset.Lookup(
         {"a": 0}, timed, tables.empty("marks"), lost, tables.empty("estimates"), None
     )
     assert lookup.gpus(("a", None), None)[0] is None, "unknown is not 0"

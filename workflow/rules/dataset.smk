@@ -22,5 +22,11 @@ rule dataset:
         "../../envs/workflow.yaml"
     resources:
         **ANALYSIS_JOB,
+    params:
+        settings={
+            "gate": CONFIG["dataset"]["gate"],
+            "folds": CONFIG["surrogate"]["folds"],
+            "seed": CONFIG["surrogate"]["seed"],
+        },
     script:
         "../scripts/dataset.py"

@@ -32,6 +32,9 @@ SEALED = ("samples", "channels", "health", "marks", "runs")
 SITES_FILE = "sites.json"
 CAMPAIGN_FILE = "campaign.yaml"
 
+OPEN = ("analysis", "dataset", "surrogate", "benchmark")
+"""Keys that a merged campaign may have of its own: nothing is trained or recorded by them."""
+
 SAME = ("space", "plan", "training", "calibration")
 """Keys that must be equal; node and instruments are each site's own."""
 
@@ -100,8 +103,8 @@ def merge(
     Args:
         folders: Results of the sites' campaigns, e.g. ``results/site_a``.
         into: Results of the merged campaign; its last part is the campaign's name.
-        analysis: A campaign file whose keys analysis, surrogate and benchmark are taken; None:
-            those of the merged campaign if there is one, else the defaults.
+        analysis: A campaign file whose keys of `OPEN` are taken; None: those of the merged campaign
+            if there is one, else the defaults.
         partial: Leave recordings out that are not complete instead of refusing.
         mixed: Allow simulated and real sites in one campaign.
 
@@ -337,13 +340,13 @@ def _write_campaign(sites: Sequence[Site], into: Path, analysis: Path | None) ->
         "sites": str(into / SITES_FILE),
         **{key: first[key] for key in ("node", "space", "training", "calibration", "sources")},
         "plan": {**first["plan"], "part": None},
-        **{key: given[key] for key in ("analysis", "surrogate", "benchmark") if key in given},
+        **{key: given[key] for key in OPEN if key in given},
     }
     names = ", ".join(site.name for site in sites)
     head = (
         f"# Written by `wattproof merge`; {SITES_FILE} says who recorded what. Sites: {names}.\n"
         f"# node and sources are those of {sites[0].name}. What may be changed here are analysis,\n"
-        "# surrogate and benchmark.\n"
+        "# dataset, surrogate and benchmark.\n"
     )
     _write_text(path, head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
     return path

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from wattproof.dataset import included
 from wattproof.errors import WattproofError, did_you_mean
 
 MAXIMISE = ("accuracy",)
@@ -16,6 +17,8 @@ OBJECTIVES = ("accuracy", "energy_j", "time_s", "power_w")
 
 def table(dataset: pd.DataFrame, curves: pd.DataFrame, scope: str) -> pd.DataFrame:
     """Average the replicates of each configuration that was trained to its end.
+
+    Runs that the quality gate left out do not count.
 
     Energy and time are sums over epochs, as in the surrogates, so that both can be compared.
 
@@ -28,7 +31,7 @@ def table(dataset: pd.DataFrame, curves: pd.DataFrame, scope: str) -> pd.DataFra
         Configuration, ``network_key``, ``n`` (runs behind it), and the four objectives; NaN where
         an epoch of each run is unknown.
     """
-    good = dataset[dataset["status"] == "ok"]
+    good = dataset[included(dataset)]
     energy = f"{scope}_energy_j"
     last = curves.groupby("run_id")["epoch"].idxmax()
     finals = curves.loc[last].set_index("run_id")["val_accuracy"]

@@ -15,7 +15,9 @@ def merge(
     into: Annotated[Path, typer.Option("--into", help="results folder of the merged campaign")],
     analysis: Annotated[
         Path | None,
-        typer.Option(help="campaign file whose keys analysis, surrogate and benchmark are taken"),
+        typer.Option(
+            help="campaign file whose keys analysis, dataset, surrogate and benchmark are taken"
+        ),
     ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="leave out recordings that are not complete")

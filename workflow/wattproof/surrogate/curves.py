@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wattproof.dataset import included
 from wattproof.errors import WattproofError
 from wattproof.surrogate.encoding import EPOCHS, Encoding, Floats, Matrix, columns_of, learn
 
@@ -72,7 +73,7 @@ class RunTable:
 
 
 def tabulate(dataset: pd.DataFrame, curves: pd.DataFrame) -> RunTable:
-    """Bring the runs that did not fail into arrays.
+    """Bring the runs that passed the quality gate into arrays.
 
     Args:
         dataset: Table ``dataset``.
@@ -81,12 +82,12 @@ def tabulate(dataset: pd.DataFrame, curves: pd.DataFrame) -> RunTable:
     Raises:
         WattproofError: There are no runs, no energies, or an input of the models is unknown.
     """
-    good = dataset[(dataset["status"] == "ok") & (dataset["epochs"] > 0)]
+    good = dataset[included(dataset)]
     good = good.sort_values("run_id", ignore_index=True)
     if good.empty:
         raise WattproofError(
-            "No run of the data set ended well, so there is nothing to fit a surrogate to; see "
-            "the reasons in table 'runs'."
+            "No run of the data set ended well and passed the quality gate, so there is nothing to "
+            "fit a surrogate to; see the reasons in its column 'excluded'."
         )
     columns, parameters = columns_of(good)
     encoding = learn(columns, parameters)

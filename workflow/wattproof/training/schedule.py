@@ -47,6 +47,18 @@ def learning_rate(policy: str, base: float, epoch: int, epochs: int, warmup: int
     return factor * base
 
 
+def trained_epochs(epochs: int, shorten: int) -> int:
+    """Return how many epochs a shortened training has: what surrogates know as its length.
+
+    Halves are rounded to the even number, as `round` and numpy's ``rint`` do.
+
+    Args:
+        epochs: All epochs of the schedule (``config_epochs``).
+        shorten: How many times fewer are done; 1 = all.
+    """
+    return max(1, round(epochs / shorten))
+
+
 def kept_epochs(epochs: int, shorten: int) -> tuple[int, ...]:
     """Epochs of a schedule that a shortened training does: fewer, spread over all of it.
 
@@ -57,7 +69,7 @@ def kept_epochs(epochs: int, shorten: int) -> tuple[int, ...]:
     Returns:
         0-based epochs of the schedule in order, from 0 to E − 1 if there are two or more.
     """
-    count = max(1, round(epochs / shorten))
+    count = trained_epochs(epochs, shorten)
     if count == 1:
         return (0,)
     return tuple(round(i * (epochs - 1) / (count - 1)) for i in range(count))
