@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from wattproof.errors import WattproofError
 from wattproof.surrogate import conformal
+from wattproof.surrogate.cells import HeldOut, natural
 from wattproof.surrogate.curves import (
     TARGETS,
     RunTable,
@@ -19,6 +20,7 @@ from wattproof.surrogate.curves import (
     to_scale,
 )
 from wattproof.surrogate.encoding import Floats
+from wattproof.surrogate.noise import REPLICATES, Noise
 
 MIN_FOR_RANKS = 5
 """Fewer runs carry no rank agreement worth printing (with 4, chance gives 1.0 in 1 of 24)."""
@@ -169,3 +171,133 @@ def held_out_error(target: str, table: RunTable, predicted: Mapping[str, Floats]
     guess = last(accumulate(predicted)[target], table.epochs)
     residuals = to_scale(target, truth) - to_scale(target, guess)
     return float(np.nanmean(np.abs(residuals)))
+
+
+def rows(
+    held: HeldOut,
+    noise: Noise,
+    level: float,
+    split: str,
+    family: str,
+    curve: Mapping[str, str],
+    operations: Mapping[str, int],
+    chosen: Mapping[str, bool],
+    edges: Sequence[float] = (),
+) -> list[dict[str, Any]]:
+    """Score one family of models at the end of the runs.
+
+    Args:
+        held: Its held-out predictions, with folds by network.
+        noise: Noise of the campaign: the ceiling of every score.
+        level: Nominal coverage.
+        split: How the folds were made, in words.
+        family: Name of the regressors.
+        curve: Name of the family of curves, by target; empty for targets without one.
+        operations: Counted cost of a query by target.
+        chosen: Whether this is what the artefact holds, by target.
+        edges: Strata of the intervals, see `conformal.learn`.
+
+    Returns:
+        Rows of table ``scores``, one a target. Coverage and width use, for each run, an interval
+        from the residuals of the other folds.
+    """
+    cells = held.cells
+    half = conformal.held_out_half_widths(held, noise.at(cells.epoch, cells.epochs), level, edges)
+    found = []
+    for column, target in enumerate(cells.targets):
+        known = noise.about[target]
+        row = at_the_end(held, half, column, level)
+        refused = [row.pop("refused")] if row.get("refused") else []
+        if known.source != REPLICATES:
+            refused.append("noise: no configuration was trained with two seeds")
+        found.append(
+            {
+                "target": target,
+                "model": family,
+                "curve": curve.get(target, ""),
+                "split": split,
+                **row,
+                "noise": known.std if known.source == REPLICATES else None,
+                "noise_groups": known.groups,
+                **_ceilings(held, column, known.std if known.source == REPLICATES else None),
+                "operations": operations.get(target),
+                "chosen": bool(chosen.get(target, False)),
+                "refused": "; ".join(refused),
+            }
+        )
+    return found
+
+
+def at_the_end(held: HeldOut, half: Floats, column: int, level: float) -> dict[str, Any]:
+    """Score one target at the end of the runs.
+
+    Args:
+        held: Held-out predictions.
+        half: Half-widths on the target's scale, C × M.
+        column: Which target.
+        level: Nominal coverage.
+
+    Returns:
+        n, networks, r2, kendall_tau, mae, mape, coverage, width, and refused: why one is missing.
+    """
+    from scipy import stats
+
+    cells = held.cells
+    scale = (cells.scales[column],)
+    known = cells.final & np.isfinite(held.residuals[:, column])
+    truth, guess = (
+        natural(values[known, column][:, None], scale)[:, 0] for values in (cells.truth, held.guess)
+    )
+    row: dict[str, Any] = {"n": len(truth), "networks": len(np.unique(cells.network[known]))}
+    if len(truth) == 0:
+        return row | {"refused": "all scores: no held-out run has a value"}
+    refused = []
+    spread = float(((truth - truth.mean()) ** 2).sum())
+    row["mae"] = float(np.abs(truth - guess).mean())
+    if spread > 0:
+        row["r2"] = 1.0 - float(((truth - guess) ** 2).sum()) / spread
+    else:
+        refused.append("r2: all runs have the same value")
+    if len(truth) < MIN_FOR_RANKS:
+        refused.append(f"kendall_tau: {len(truth)} runs, fewer than {MIN_FOR_RANKS}")
+    elif np.ptp(truth) == 0 or np.ptp(guess) == 0:
+        refused.append("kendall_tau: constant values or predictions")
+    else:
+        row["kendall_tau"] = float(stats.kendalltau(truth, guess).statistic)
+    if np.all(truth > 0):
+        row["mape"] = float((np.abs(truth - guess) / truth).mean())
+    else:
+        refused.append("mape: a run has the value 0")
+    width = half[known, column]
+    if np.all(np.isfinite(width)):
+        centre = held.guess[known, column]
+        low, high = (natural((centre + s * width)[:, None], scale)[:, 0] for s in (-1, 1))
+        row["coverage"] = float((np.abs(held.residuals[known, column]) <= width).mean())
+        row["width"] = float((high - low).mean())
+    else:
+        refused.append(
+            f"coverage, width: {row['networks']} networks are too few to set a {level:.0%} "
+            "interval on some folds and check it on the rest"
+        )
+    return row | {"refused": "; ".join(refused)}
+
+
+def _ceilings(held: HeldOut, column: int, std: float | None) -> dict[str, float | None]:
+    """What predictions without any error of their own would score against noisy runs.
+
+    The runs' own predictions serve as the truth, and normal noise is laid on them with a fixed
+    seed: the ceiling of a rank agreement has no closed form.
+    """
+    from scipy import stats
+
+    cells = held.cells
+    known = cells.final & np.isfinite(held.residuals[:, column])
+    guess = held.guess[known, column]
+    if std is None or len(guess) < MIN_FOR_RANKS or np.ptp(guess) == 0:
+        return {"kendall_tau_ceiling": None, "error_floor": None}
+    shaken = guess + std * np.random.default_rng(0).standard_normal(len(guess))
+    return {
+        "kendall_tau_ceiling": float(stats.kendalltau(guess, shaken).statistic),
+        # Mean absolute value of normal noise.
+        "error_floor": float(std * np.sqrt(2 / np.pi)),
+    }

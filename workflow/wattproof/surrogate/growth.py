@@ -1,0 +1,206 @@
+"""Learning curve of the surrogate itself: score against number of trained networks.
+
+The test networks stay the same; models are fitted to nested parts of the others. A power law
+through the errors says what twice as many runs would bring, so that a builder knows when to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wattproof.surrogate import conformal, scoring
+from wattproof.surrogate.cells import LOG, HeldOut, Ints, Mask
+from wattproof.surrogate.encoding import Floats
+from wattproof.surrogate.noise import Noise
+
+FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+"""Parts of the networks that are not for testing."""
+
+TEST_SHARE = 0.2
+
+MIN_TRAIN = 8
+"""Fewer networks are no surrogate."""
+
+MEASURED, EXPECTED = "measured", "expected"
+
+Predict = Callable[[Mask, Mask], HeldOut]
+"""(runs to fit to, runs to predict) → held-out predictions of the latter."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fit of the learning curve.
+
+    Attributes:
+        seed: Seed of the split.
+        train: Runs to fit to; R.
+        test: Runs to predict; R.
+        networks: Distinct networks to fit to.
+    """
+
+    seed: int
+    train: Mask
+    test: Mask
+    networks: int
+
+
+def parts(networks: Ints, seeds: int, seed: int = 0) -> list[Part]:
+    """Nested parts of the campaign; the test networks are the same for all fractions of a seed.
+
+    Args:
+        networks: Network of each run; R.
+        seeds: Repetitions, each with its own order of the networks.
+        seed: Of the first of them.
+    """
+    keys, index = np.unique(networks, return_inverse=True)
+    found = []
+    # One test set for all seeds: the curve shall show the training set's effect, nothing else.
+    order = np.random.default_rng([seed, 0]).permutation(len(keys))
+    count = max(1, round(TEST_SHARE * len(keys)))
+    test, rest = order[:count], order[count:]
+    for number in range(seeds):
+        mine = np.random.default_rng([seed, 1 + number]).permutation(rest)
+        sizes = sorted({round(part * len(rest)) for part in FRACTIONS})
+        for size in sizes:
+            if size >= MIN_TRAIN:
+                found.append(
+                    Part(
+                        number,
+                        np.isin(index, mine[:size]),
+                        np.isin(index, test),
+                        size,
+                    )
+                )
+    return found
+
+
+def rows(
+    all_parts: Sequence[Part],
+    held: Sequence[HeldOut],
+    noise: Noise,
+    level: float,
+    edges: Sequence[float] = (),
+) -> list[dict[str, Any]]:
+    """Score the fits of a learning curve, and extrapolate it by one doubling.
+
+    Args:
+        all_parts: See `parts`.
+        held: Predictions of the test runs of each; the folds of its cells (two or more) let each
+            part of the test networks be covered by intervals of the others.
+        noise: Noise of the campaign.
+        level: Nominal coverage.
+        edges: Strata of the intervals.
+
+    Returns:
+        Rows of table ``growth``: one for each fit and target, then one for each target with what
+        twice as many networks are expected to bring, or why that cannot be told.
+    """
+    measured = [
+        row
+        for part, one in zip(all_parts, held, strict=True)
+        for row in _scores(part, one, noise, level, edges)
+    ]
+    targets = list(dict.fromkeys(row["target"] for row in measured))
+    logs = {} if not held else dict(zip(held[0].cells.targets, held[0].cells.scales, strict=True))
+    return measured + [
+        expected(target, [r for r in measured if r["target"] == target], logs[target] == LOG)
+        for target in targets
+    ]
+
+
+def _scores(
+    part: Part, held: HeldOut, noise: Noise, level: float, edges: Sequence[float]
+) -> list[dict[str, Any]]:
+    half = conformal.held_out_half_widths(
+        held, noise.at(held.cells.epoch, held.cells.epochs), level, edges
+    )
+    found = []
+    for column, target in enumerate(held.cells.targets):
+        row = scoring.at_the_end(held, half, column, level)
+        found.append(
+            {
+                "target": target,
+                "kind": MEASURED,
+                "seed": part.seed,
+                "networks": part.networks,
+                "runs": int(part.train.sum()),
+                **{key: row.get(key) for key in ("kendall_tau", "r2", "mae", "mape", "coverage")},
+                "noise": noise.about[target].std,
+                "words": "",
+            }
+        )
+    return found
+
+
+def expected(target: str, measured: Sequence[dict[str, Any]], log: bool) -> dict[str, Any]:
+    """Extrapolate a learning curve by one doubling, or say why not."""
+    name = "mape" if log else "mae"
+    known = [row for row in measured if row[name] is not None]
+    networks = np.array([row["networks"] for row in known], dtype=np.float64)
+    errors = np.array([row[name] for row in known], dtype=np.float64)
+    largest = int(networks.max()) if len(networks) else 0
+    row: dict[str, Any] = {
+        "target": target,
+        "kind": EXPECTED,
+        "seed": None,
+        "networks": 2 * largest,
+        "noise": measured[0]["noise"] if measured else None,
+    }
+    found = power_law(networks, errors)
+    if isinstance(found, str):
+        return row | {"words": f"What more runs would bring cannot be told: {found}."}
+    scale, exponent, rest, scatter = found
+    now, then = (scale * n**-exponent + rest for n in (largest, 2 * largest))
+    gain = 1 - then / now
+    what = f"{now:.2%}" if log else f"{100 * now:.2f} points"
+    that = f"{then:.2%}" if log else f"{100 * then:.2f} points"
+    words = (
+        f"Error falls as networks^-{exponent:.2f}"
+        + (f" towards {rest:.2%}" if rest > 0 else "")
+        + f": with {2 * largest:,} networks instead of {largest:,} about {that} instead of {what}"
+        f" ({gain:.0%} less)."
+    )
+    if gain < scatter:
+        words += f" That is less than fits of equal size differ by ({scatter:.0%}): stop here."
+    return row | {name: then, "words": words}
+
+
+def power_law(networks: Floats, errors: Floats) -> tuple[float, float, float, float] | str:
+    """Fit error = a · n^−b + c with a, b > 0 and c ≥ 0.
+
+    Args:
+        networks: Sizes; m, several may be equal.
+        errors: Error of each; m.
+
+    Returns:
+        a, b, c and the scatter (relative standard deviation around the curve), or why the data
+        cannot carry a fit.
+    """
+    from scipy import optimize
+
+    sizes = np.unique(networks)
+    if len(sizes) < 4:
+        return f"{len(sizes)} sizes of training set are too few for a curve (4 are needed)"
+    if not np.all(errors > 0):
+        return "an error is zero"
+    middle = np.array([np.log(errors[networks == size]).mean() for size in sizes])
+    if middle[-1] >= middle[0]:
+        return "the error does not fall with the number of networks"
+    x = networks / sizes[-1]
+
+    def misfit(p: Floats) -> Floats:
+        return np.asarray(np.log(np.exp(p[0]) * x ** -np.exp(p[1]) + np.exp(p[2])) - np.log(errors))
+
+    last = middle[-1]
+    starts = [(last, -0.7, last - 6.0), (last - 1.0, 0.0, last - 0.5)]
+    fits = [optimize.least_squares(misfit, start, max_nfev=500) for start in starts]
+    best = min(fits, key=lambda fit: float(fit.cost))
+    scale, exponent, rest = (float(v) for v in np.exp(best.x))
+    scatter = float(np.sqrt(2 * best.cost / max(len(errors) - 3, 1)))
+    if scatter > 0.25:
+        return f"errors scatter by {scatter:.0%} around any curve"
+    return scale * float(sizes[-1]) ** exponent, exponent, rest, scatter
