@@ -73,3 +73,23 @@ def test_in_domain(changes: dict[str, object], inside: bool) -> None:
 def test_a_zero_that_was_never_trained_stays_finite() -> None:
     """The logarithm of a parameter that is 0 in the space but was positive in all trainings."""
     assert np.isfinite(learn(COLUMNS, PARAMETERS).static(one(lr=0.0))).all()
+
+
+def test_further_costs_stand_for_the_parameters_that_shape_the_network() -> None:
+    columns = {
+        **COLUMNS,
+        "op_1": np.array(["conv", "pool"]),
+        "add_moved": np.array([0.0, 5e6]),
+        "pool_moved": np.array([2e6, 3e7]),
+        "cell_depth": np.array([0.0, 2.0]),
+    }
+    encoding = learn(columns, [*PARAMETERS, "op_1"], opaque=["op_1"])
+    assert encoding.names[-5:] == [
+        *("log_add_moved", "log_pool_moved", "cell_depth", "log_epoch", "progress")
+    ]
+    assert not any(name.startswith("op_1") for name in encoding.names)
+    assert "op_1" not in encoding.categories
+    row = encoding.static(columns)[0]
+    # A cost of 0 enters as half of the smallest other one: finite, and below all of them.
+    assert row[-3:].tolist() == pytest.approx([np.log(2.5e6), np.log(2e6), 0.0])
+    assert encoding.in_domain(columns).all()

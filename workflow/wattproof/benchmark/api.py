@@ -33,8 +33,8 @@ UNITS = {"accuracy": "1", "energy_j": "J", "time_s": "s", "power_w": "W"}
 CACHE = 65_536
 """Networks whose costs are remembered; more are computed again."""
 
-Network = tuple[str, int, int, int]
-"""Key, multiply-accumulates, parameters, activations."""
+Network = tuple[Any, ...]
+"""Key, multiply-accumulates, parameters, activations, and the space's further `costs`."""
 
 
 class Benchmark:
@@ -240,8 +240,10 @@ class Benchmark:
         """Add the costs of the realised networks and the length of the training."""
         points = zip(*(parameters[name].tolist() for name in self._architecture), strict=True)
         networks = [self._network(point) for point in points]
-        costs = np.array([costs for _, *costs in networks], dtype=np.float64).reshape(-1, 3)
-        columns = {**parameters, **{name: costs[:, i] for i, name in enumerate(COMPLEXITY)}}
+        names = (*COMPLEXITY, *self._space.costs)
+        costs = np.array([costs for _, *costs in networks], dtype=np.float64)
+        costs = costs.reshape(-1, len(names))
+        columns = {**parameters, **{name: costs[:, i] for i, name in enumerate(names)}}
         if EPOCHS not in columns:
             columns[EPOCHS] = np.full(len(networks), self._predictor.epochs)
         return columns, [key for key, *_ in networks]
@@ -251,9 +253,13 @@ class Benchmark:
             if len(self._networks) >= CACHE:
                 self._networks.clear()
             config = dict(zip(self._architecture, point, strict=True))
-            network = self._space.realise(config, **self._input)
+            network: Any = self._space.realise(config, **self._input)
             costs = network.complexity()
-            self._networks[point] = (network.key, costs.macs, costs.params, costs.activations)
+            further = network.costs() if self._space.costs else ()
+            self._networks[point] = (
+                *(network.key, costs.macs, costs.params, costs.activations),
+                *further,
+            )
         return self._networks[point]
 
     def _answer(

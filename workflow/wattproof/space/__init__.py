@@ -12,6 +12,7 @@ from functools import cache
 from wattproof.errors import WattproofError, did_you_mean
 from wattproof.space.base import Space
 from wattproof.space.ea_has import EaHasCifar10, EaHasTinyImageNet
+from wattproof.space.nasbench101 import NasBench101Cells4, NasBench101Cells5
 from wattproof.space.regnet import Complexity, Network
 from wattproof.space.regnet_demo import RegNetDemo
 from wattproof.space.wide import Wide
@@ -21,6 +22,8 @@ __all__ = ["Complexity", "Network", "Space", "get", "names"]
 _SPACES: dict[str, Callable[[], Space]] = {
     "ea_has_cifar10": EaHasCifar10,
     "ea_has_tinyimagenet": EaHasTinyImageNet,
+    "nasbench101_4v": NasBench101Cells4,
+    "nasbench101_5v": NasBench101Cells5,
     "regnet_demo": RegNetDemo,
     "wide": Wide,
 }

@@ -49,6 +49,14 @@ class Space(Protocol):
         """Name in the registry."""
         ...
 
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """Further costs that its networks tell (`costs()`), for the surrogates.
+
+        Where there are any, surrogates read them instead of the architecture's parameters.
+        """
+        ...
+
     def configspace(self) -> ConfigurationSpace:
         """Return all hyper-parameters as a ConfigSpace object (not all points are `valid`)."""
         ...
@@ -87,9 +95,11 @@ class GridSpace(ABC):
         name: Name in the registry.
         architecture: Values of each parameter that shapes the network.
         training: Values of each parameter of the training.
+        costs: Names of what ``costs()`` of its networks returns; see `Space`.
     """
 
     name: ClassVar[str]
+    costs: ClassVar[tuple[str, ...]] = ()
     architecture: ClassVar[Axes]
     training: ClassVar[Axes]
 

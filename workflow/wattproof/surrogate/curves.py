@@ -6,7 +6,7 @@ are positive, so every cumulative curve rises with the epoch by construction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,12 +72,13 @@ class RunTable:
         return matrix, run, column
 
 
-def tabulate(dataset: pd.DataFrame, curves: pd.DataFrame) -> RunTable:
+def tabulate(dataset: pd.DataFrame, curves: pd.DataFrame, opaque: Collection[str] = ()) -> RunTable:
     """Bring the runs that passed the quality gate into arrays.
 
     Args:
         dataset: Table ``dataset``.
         curves: Table ``curves``.
+        opaque: Parameters that no model reads, see `wattproof.surrogate.encoding.learn`.
 
     Raises:
         WattproofError: There are no runs, no energies, or an input of the models is unknown.
@@ -90,7 +91,7 @@ def tabulate(dataset: pd.DataFrame, curves: pd.DataFrame) -> RunTable:
             "fit a surrogate to; see the reasons in its column 'excluded'."
         )
     columns, parameters = columns_of(good)
-    encoding = learn(columns, parameters)
+    encoding = learn(columns, parameters, opaque)
     epochs = columns[EPOCHS].astype(np.int64)
     _, networks = np.unique(good["network_key"].to_numpy(dtype=str), return_inverse=True)
     row_of = {run_id: index for index, run_id in enumerate(good["run_id"])}

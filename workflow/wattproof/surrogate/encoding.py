@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,10 @@ EPOCHS = "epochs"
 LOG_SPAN = 5.0
 """Positive parameters whose largest value is this many times the smallest enter as logarithms:
 learning rates, batch sizes and widths act by ratios."""
+
+LARGE = 20.0
+"""Further costs that get as large as this act by ratios, too; smaller ones (how many convolutions a
+cell has) are taken as they are."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,8 @@ class Encoding:
         """Encode configurations, without the epoch.
 
         Args:
-            columns: One array of length n for each parameter, each cost of `COMPLEXITY`, and
-                `EPOCHS`.
+            columns: One array of length n for each parameter, each cost of `COMPLEXITY` (and of
+                the space's `costs`), and `EPOCHS`.
 
         Returns:
             Matrix n × len(features).
@@ -149,26 +153,35 @@ class Encoding:
         return {**content, "columns": self.names}
 
 
-def learn(columns: Columns, parameters: Sequence[str]) -> Encoding:
+def learn(columns: Columns, parameters: Sequence[str], opaque: Collection[str] = ()) -> Encoding:
     """Learn an encoding from the configurations that were trained.
 
     Args:
-        columns: As in `Encoding.static`; text columns become one column a category.
+        columns: As in `Encoding.static`; text columns become one column a category. What is
+            neither parameter nor `COMPLEXITY` is a further cost of the network.
         parameters: Parameters of the space, in order.
+        opaque: Parameters that no model reads, since the network's costs say all about them: many
+            of their values build the same network.
     """
     features: list[Feature] = []
     ranges: dict[str, tuple[float, float]] = {}
     categories: dict[str, tuple[str, ...]] = {}
-    sources = [name for name in parameters if name != EPOCHS] + [EPOCHS, *COMPLEXITY]
+    further = [name for name in columns if name not in (*parameters, EPOCHS, *COMPLEXITY)]
+    read = [name for name in parameters if name != EPOCHS and name not in opaque]
+    sources = [*read, EPOCHS, *COMPLEXITY, *further]
     for source in sources:
         values = np.asarray(columns[source])
         if values.dtype.kind in "biuf":
             low, high = float(values.min()), float(values.max())
             ranges[source] = (low, high)
             wide = low > 0 and high >= LOG_SPAN * low
-            log = source in COMPLEXITY or wide
+            # A further cost may be 0 (no pooling): that enters as half of the smallest other one.
+            some = float(values[values > 0].min(initial=np.inf))
+            costly = source in further and low >= 0 and high >= LARGE
+            log = source in COMPLEXITY or wide or costly
+            floor = low / 10 if low > 0 else some / 2
             features.append(
-                Feature(f"log_{source}", source, "log", floor=low / 10)
+                Feature(f"log_{source}", source, "log", floor=floor)
                 if log
                 else Feature(source, source, "raw")
             )
@@ -190,10 +203,12 @@ def columns_of(dataset: pd.DataFrame) -> tuple[dict[str, NDArray[Any]], list[str
     """
     import pandas as pd
 
-    prefix = "config_"
     names = [str(name) for name in dataset.columns]
-    found = {name.removeprefix(prefix): name for name in names if name.startswith(prefix)}
-    wanted = {**found, **{name: name for name in COMPLEXITY}}
+    found, further = (
+        {name.removeprefix(prefix): name for name in names if name.startswith(prefix)}
+        for prefix in ("config_", "cost_")
+    )
+    wanted = {**found, **{name: name for name in COMPLEXITY}, **further}
     wanted.setdefault(EPOCHS, EPOCHS)
     columns: dict[str, NDArray[Any]] = {}
     for source, name in wanted.items():

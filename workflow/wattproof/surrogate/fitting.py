@@ -49,7 +49,8 @@ def fit(
     Args:
         dataset: Table ``dataset``.
         curves: Table ``curves``.
-        settings: ``folds``, ``trees``, ``interval`` (nominal coverage) and ``seed``.
+        settings: ``folds``, ``trees``, ``interval`` (nominal coverage) and ``seed``; ``opaque``
+            where the space tells `costs` of its networks: parameters that no model reads.
         out_dir: Gets ``encoding.json``, ``intervals.json``, ``surrogate.json`` and ``models/``.
 
     Returns:
@@ -60,7 +61,7 @@ def fit(
         WattproofError: The data cannot carry a surrogate: no runs, no energies, or fewer than two
             networks with values.
     """
-    table = tabulate(dataset, curves)
+    table = tabulate(dataset, curves, settings.get("opaque", ()))
     folds, split = scoring.assign_folds(table.networks, settings["folds"], settings["seed"])
     predictions = {
         family: _held_out(table, folds, family, settings["trees"], settings["seed"])
