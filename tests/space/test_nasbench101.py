@@ -6,6 +6,7 @@ import os
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ from wattproof.space.nasbench101 import (
     edge,
     op,
 )
+from wattproof.space.quick import Realiser
 
 FOUR = space.get("nasbench101_4v")
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -161,6 +163,22 @@ def test_an_operation_that_is_cut_off_changes_nothing(both, instead) -> None:
         config[edge(v, 2)] = 0  # nothing flows into vertex 2
     if FOUR.valid({**config, "epochs": 4}):
         assert FOUR.realise(config) == FOUR.realise({**config, op(2): instead})
+
+
+def test_quick_answers_are_those_of_realise() -> None:
+    """Also where nothing leads from input to output: key and costs mean nothing, and it is said."""
+    rng = np.random.default_rng(3)
+    columns = {
+        name: np.array(values, dtype=object)[rng.integers(0, len(values), 300)]
+        for name, values in FOUR.architecture.items()
+    }
+    found = Realiser(FOUR, 32, 10).many(columns)
+    assert 0 < found.valid.sum() < 300
+    for row in np.flatnonzero(found.valid):
+        built = FOUR.realise({name: values[row] for name, values in columns.items()})
+        assert found.keys[row] == built.key
+        assert found.params[row] == built.complexity().params
+        assert tuple(found.further[row]) == built.costs()
 
 
 def test_a_cell_that_is_too_large_is_refused_in_words() -> None:

@@ -32,12 +32,14 @@ class Identity(NamedTuple):
         macs: Multiply-accumulates.
         params: Parameters.
         activations: Outputs of all convolutions and of the linear layer.
+        further: The space's further `costs`, in their order.
     """
 
     key: str
     macs: int
     params: int
     activations: int
+    further: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Realised:
         params: Parameters; n.
         activations: Outputs of all convolutions and of the linear layer; n.
         valid: Whether the configuration builds an allowed network; n.
+        further: The space's further `costs`; n × as many as it has.
     """
 
     keys: list[str]
@@ -57,6 +60,7 @@ class Realised:
     params: Ints
     activations: Ints
     valid: NDArray[np.bool_]
+    further: NDArray[np.float64]
 
 
 class Realiser:
@@ -111,7 +115,8 @@ class Realiser:
         resolution = np.asarray(columns["resolution"], np.int64) if self._sized else side
         macs, params, activations = shapes.costs(shape, resolution, self._input["classes"])
         # Where nothing allowed is built the formulas may have run into nonsense.
-        found = Realised(self._names(shape), macs, params, activations, shape.valid & ~shape.tie)
+        valid = shape.valid & ~shape.tie
+        found = Realised(self._names(shape), macs, params, activations, valid, self._further(valid))
         if not shape.tie.any():
             return found
         return self._each(columns, shape.tie, found)
@@ -125,9 +130,13 @@ class Realiser:
                 found = shapes.costs(shape, resolution, self._input["classes"])
                 group = shapes.largest_group(shape)
                 return Identity(_key(shape.stem, group, shape.widths, shape.depths), *found)
-        network = self._space.realise(config, **self._input)
+        network: Any = self._space.realise(config, **self._input)
         costs = network.complexity()
-        return Identity(network.key, costs.macs, costs.params, costs.activations)
+        further = network.costs() if self._space.costs else ()
+        return Identity(network.key, costs.macs, costs.params, costs.activations, further)
+
+    def _further(self, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return np.zeros((len(rows), len(self._space.costs)))
 
     def _each(
         self,
@@ -139,7 +148,9 @@ class Realiser:
         n = len(chosen)
         if found is None:
             macs, params, activations = np.zeros((3, n), dtype=np.int64)
-            found = Realised([""] * n, macs, params, activations, np.zeros(n, dtype=bool))
+            nothing = np.zeros(n, dtype=bool)
+            further = self._further(nothing)
+            found = Realised([""] * n, macs, params, activations, nothing, further)
         rows = np.flatnonzero(chosen).tolist()
         points = zip(*(columns[name][chosen].tolist() for name in self.parameters), strict=True)
         for row, point in zip(rows, points, strict=True):
@@ -151,6 +162,7 @@ class Realiser:
             found.keys[row] = network.key
             found.macs[row], found.params[row] = network.macs, network.params
             found.activations[row] = network.activations
+            found.further[row] = network.further
             found.valid[row] = True
         return found
 
