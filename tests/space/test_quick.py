@@ -48,7 +48,7 @@ def many(realiser: Realiser, configs: list[dict[str, Any]]) -> list[Truth]:
 
 def single(realiser: Realiser, config: dict[str, Any]) -> Truth:
     try:
-        return tuple(realiser.one(config))
+        return tuple(realiser.one(config))[:4]
     except WattproofError:
         return None
 
