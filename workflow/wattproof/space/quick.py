@@ -76,6 +76,7 @@ class Realiser:
             classes: Number of classes.
         """
         self._space = space
+        self._costs: tuple[str, ...] = getattr(space, "costs", ())
         self._input = {"resolution": resolution, "classes": classes}
         self._shape = getattr(space, "shape", None)
         everything = list(space.configspace())
@@ -132,11 +133,11 @@ class Realiser:
                 return Identity(_key(shape.stem, group, shape.widths, shape.depths), *found)
         network: Any = self._space.realise(config, **self._input)
         costs = network.complexity()
-        further = network.costs() if self._space.costs else ()
+        further = network.costs() if self._costs else ()
         return Identity(network.key, costs.macs, costs.params, costs.activations, further)
 
     def _further(self, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-        return np.zeros((len(rows), len(self._space.costs)))
+        return np.zeros((len(rows), len(self._costs)))
 
     def _each(
         self,
