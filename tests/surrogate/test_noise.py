@@ -175,9 +175,9 @@ def test_the_generator_is_that_of_its_authors() -> None:
 
 
 def test_random_state_is_untouched() -> None:
-    before = np.random.get_state()[1].copy()
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
     many().draw(numbers(10))
-    assert np.array_equal(np.random.get_state()[1], before)
+    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
 def test_json_round_trip() -> None:
