@@ -135,7 +135,7 @@ def test_a_manifest_cannot_reach_outside_of_its_folder(copy: Path) -> None:
     secret = copy.parent / "secret"
     secret.write_text("x")
     content = json.loads((copy / "manifest.json").read_text())
-    listed = content["files"] | {"../secret": manifest.sha256(b"x")}
+    listed = content["files"] | {"../secret": manifest.entry(b"x")}
     rewrite(copy, files=listed)
     assert "outside" in refused(copy)
 
@@ -164,7 +164,7 @@ def test_another_version_of_the_space_is_refused(copy: Path) -> None:
     content["hyperparameters"][0]["sequence"].append(256)
     path.write_text(json.dumps(content))
     listed = json.loads((copy / "manifest.json").read_text())["files"]
-    rewrite(copy, files=listed | {"configspace.json": manifest.sha256(path.read_bytes())})
+    rewrite(copy, files=listed | {"configspace.json": manifest.entry(path.read_bytes())})
     assert "another version of the search space" in refused(copy)
 
 
@@ -173,7 +173,7 @@ def test_models_of_another_encoding_are_refused(copy: Path) -> None:
     content = json.loads(path.read_text()) | {"encoding": "0" * 64}
     path.write_text(json.dumps(content))
     listed = json.loads((copy / "manifest.json").read_text())["files"]
-    rewrite(copy, files=listed | {"surrogate.json": manifest.sha256(path.read_bytes())})
+    rewrite(copy, files=listed | {"surrogate.json": manifest.entry(path.read_bytes())})
     assert "another encoding" in refused(copy)
 
 

@@ -1,5 +1,7 @@
 """Stage benchmark: the artefact that others install and query."""
 
+from wattproof.benchmark import snapshot
+
 
 rule benchmark:
     input:
@@ -8,7 +10,8 @@ rule benchmark:
         scores=f"{RESULTS}/tables/scores.parquet",
         models=f"{RESULTS}/surrogate",
     output:
-        directory(f"{RESULTS}/benchmark"),
+        folder=directory(f"{RESULTS}/benchmark"),
+        archive=f"{RESULTS}/{CAMPAIGN}.wattproof.zip",
     log:
         f"{RESULTS}/logs/benchmark.log",
     benchmark:
@@ -21,6 +24,8 @@ rule benchmark:
     params:
         space=CONFIG["space"],
         campaign=CAMPAIGN,
-        licence=CONFIG["benchmark"]["licence"],
+        settings=CONFIG["benchmark"],
+        # Accounts, folders and ports stay out of what is published.
+        config=snapshot.take(CONFIG),
     script:
         "../scripts/benchmark.py"

@@ -1,4 +1,4 @@
-"""Rule benchmark: publish the queryable artefact."""
+"""Rule benchmark: publish the queryable artefact, as a folder and as one file."""
 
 from pathlib import Path
 
@@ -6,6 +6,12 @@ from wattproof import rule, tables
 from wattproof.benchmark import publish
 
 with rule.logged(snakemake):
+    settings = snakemake.params.settings
+    more = {
+        f"{name}_path": Path(snakemake.input[name])
+        for name in ("coverage", "growth")
+        if name in snakemake.input.keys()  # noqa: SIM118
+    }
     publish.publish(
         dataset_path=Path(snakemake.input.dataset),
         curves_path=Path(snakemake.input.curves),
@@ -14,6 +20,11 @@ with rule.logged(snakemake):
         space_name=snakemake.params.space,
         campaign=snakemake.params.campaign,
         simulated=tables.read_meta(snakemake.input.dataset).simulated,
-        licence=snakemake.params.licence,
-        out_dir=Path(snakemake.output[0]),
+        licence=settings["licence"],
+        authors=settings["authors"],
+        citation=settings["citation"],
+        config=snakemake.params.config,
+        out_dir=Path(snakemake.output.folder),
+        archive_path=Path(snakemake.output.archive),
+        **more,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 NS_PER_S = 1_000_000_000
 J_PER_WH = 3_600.0
+S_PER_H = 3_600.0
 J_PER_KWH = 3_600_000.0
 
 

@@ -1,154 +1,227 @@
-"""The card of a benchmark: what was measured, with what, and how far to trust it."""
+"""The card of a benchmark for people: what was measured, with what, how far to trust it."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
-from wattproof import tables
 from wattproof.benchmark.results import BANNER
 
-UNITS = {"accuracy": "", "energy_j": " J", "time_s": " s", "power_w": " W"}
+UNITS = {"1": "", "J": " J", "s": " s", "W": " W"}
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
+"""Words of Hugging Face for the number of rows."""
 
 
-def write(
-    name: str,
-    dataset: pd.DataFrame,
-    curves: pd.DataFrame,
-    scores: pd.DataFrame,
-    about: Mapping[str, Any],
-    meta: tables.Meta,
-    simulated: bool,
-    licence: str,
-) -> str:
-    """Return the card as Markdown.
+def write(facts: Mapping[str, Any], targets: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the card as Markdown, with a head that Hugging Face understands.
 
     Args:
-        name: Name of the campaign.
-        dataset: Table ``dataset``.
-        curves: Table ``curves``.
-        scores: Table ``scores``.
-        about: Content of ``surrogate.json``.
-        meta: Provenance of the data set.
-        simulated: Whether any energy comes from a virtual node.
-        licence: Licence of the data.
+        facts: Content of ``card.json``.
+        targets: Unit, meaning and direction of each target.
     """
+    surrogate = facts["surrogate"]
     sections = [
-        f"# Benchmark {name}",
-        *([f"> **{BANNER}**"] if simulated else []),
-        "## What was measured\n\n" + _measured(dataset, curves, about),
-        "## With what\n\n" + _instruments(meta),
-        "## How far to trust it\n\n" + _trust(dataset, curves, about),
-        "## Scores on held-out networks\n\n" + _scores(scores, about),
-        "## Use\n\n```python\nimport wattproof\n\n"
-        'bench = wattproof.load("path/of/this/folder")\n'
-        "config = bench.sample(seed=0)\nprint(bench.query(config))\n"
-        "bench.curve(config)\nbench.pareto()\n```",
-        f"## Licence\n\nData: {licence}.",
+        _head(facts),
+        f"# Benchmark {facts['name']}",
+        *([f"> **{BANNER}**"] if facts["simulated"] else []),
+        "## What was measured\n\n" + _measured(facts),
+        "## With what\n\n" + _instruments(facts),
+        "## How far to trust it\n\n" + _trust(facts),
+        "## Known limits\n\n" + "\n".join(f"- {limit}" for limit in facts["limits"]),
+        "## Scores on held-out networks\n\n" + _scores(surrogate, targets),
+        *_more(surrogate),
+        "## What making it cost\n\n" + _cost(facts),
+        "## Use\n\n" + _use(facts["name"]),
+        f"## Licence and citation\n\nData: {facts['licence']}.\n\n{facts['citation']}",
+        "## How it was made\n\n" + _made(facts["made_by"]),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _measured(dataset: pd.DataFrame, curves: pd.DataFrame, about: Mapping[str, Any]) -> str:
-    good = dataset[dataset["status"] == "ok"]
-    failed = len(dataset) - len(good)
+def _head(facts: Mapping[str, Any]) -> str:
+    rows = facts["measured"]["epochs"]
+    size = next((words for limit, words in SIZES if rows < limit), "1M<n<10M")
+    tags = ["energy", "nas", "hpo", "benchmark", "wattproof"]
+    tags += ["simulated"] if facts["simulated"] else []
+    lines = [
+        "---",
+        f"license: {json.dumps(facts['licence'].lower())}",
+        f"pretty_name: {json.dumps(facts['name'])}",
+        "tags:",
+        *(f"- {tag}" for tag in tags),
+        "size_categories:",
+        f"- {size}",
+        "configs:",
+        *(f"- config_name: {n}\n  data_files: {n}.parquet" for n in ("dataset", "curves")),
+        "---",
+    ]
+    return "\n".join(lines)
+
+
+def _measured(facts: Mapping[str, Any]) -> str:
+    found = facts["measured"]
+    left = found["left_out"]
+    data = f" on {found['dataset']}" if "dataset" in found else ""
+    text = (
+        f"{found['included']} trainings of {found['networks']} distinct networks of search space "
+        f"{found['space']}{data}, {found['epochs']} epochs; {found['replicated']} of "
+        f"{found['configurations']} configurations were trained more than once. "
+    )
+    if found["failed"]:
+        text += f"{found['failed']} more trainings failed and are in the data set without metrics. "
+    if left["runs"]:
+        reasons = "; ".join(f"{n} × {why}" for why, n in left["reasons"].items())
+        text += f"The quality gate left {left['runs']} run(s) out of all figures: {reasons}. "
+    else:
+        text += "The quality gate left no run out. "
     return (
-        f"{len(good)} trainings of {good['network_key'].nunique()} distinct networks, "
-        f"{len(curves)} epochs; {failed} more trainings failed and are in the data set without "
-        f"metrics. Energy is that of the {_scope(about)}, of all epochs (training and validation) "
-        "so far, in joules; accuracy is that on validation images, 0 to 1. Start-up and the final "
-        "test are not in the energy of a query."
+        text + f"Energy is that of {facts['energy']['scope_in_words']}, of all epochs (training "
+        "and validation) so far, in joules; accuracy is that on validation images, 0 to 1."
     )
 
 
-def _scope(about: Mapping[str, Any]) -> str:
-    return "whole node" if about["energy_scope"] == "node" else "GPU alone"
-
-
-def _instruments(meta: tables.Meta) -> str:
+def _instruments(facts: Mapping[str, Any]) -> str:
     lines = []
-    for source, devices in sorted(meta.instruments.items()):
-        for device, facts in sorted(devices.items()):
-            known = facts.items() if isinstance(facts, dict) else [("model", facts)]
+    for source, devices in sorted(facts["instruments"].items()):
+        for device, about in sorted(devices.items()):
+            known = about.items() if isinstance(about, dict) else [("model", about)]
             words = ", ".join(f"{key} {value}" for key, value in known if value is not None)
             lines.append(f"- {source}: {device}" + (f" ({words})" if words else ""))
-    if meta.host:
-        lines.append(f"- host: {meta.host}")
+    if facts["host"]:
+        lines.append(f"- host: {facts['host']}")
     return "\n".join(lines) or "The data set names no instruments."
 
 
-def _trust(dataset: pd.DataFrame, curves: pd.DataFrame, about: Mapping[str, Any]) -> str:
-    good = dataset[dataset["status"] == "ok"]
-    origin = Counter(by or "unknown" for by in good["node_energy_by"])
-    lines = [f"- Node energy of the runs by: {_counts(origin)}."]
-    half = (good["node_energy_high_j"] - good["node_energy_low_j"]) / 2 / good["node_energy_j"]
-    if half.notna().any():
+def _trust(facts: Mapping[str, Any]) -> str:
+    energy = facts["energy"]
+    lines = [f"- Node energy of the runs by: {_counts(energy['by'])}."]
+    half = energy["relative_half_interval"]
+    if half["median"] is not None:
         lines.append(
             f"- Measurement uncertainty of a run's node energy (half of the 90 % interval): "
-            f"median {half.median():.2%}, largest {half.max():.2%}."
+            f"median {half['median']:.2%}, largest {half['largest']:.2%}."
         )
-    column = f"{about['energy_scope']}_energy_j"
-    sums = curves.groupby("run_id")[column].sum(min_count=1)
-    outside = 1 - good["run_id"].map(sums) / good[column]
-    if outside.notna().any():
+    if energy["share_outside_epochs"] is not None:
         lines.append(
             f"- Share of a run's energy that lies outside of its epochs: median "
-            f"{outside.median():.1%}."
+            f"{energy['share_outside_epochs']:.1%}."
         )
-    flags = Counter(flag for some in good["flags"] for flag in some)
+    flags = energy["flags"]
     lines.append(f"- Quality flags of runs: {_counts(flags) if flags else 'none'}.")
-    families = ", ".join(f"{t}: {m['family']}" for t, m in sorted(about["models"].items()))
+    if energy["estimators"]:
+        lines.append(
+            f"- The data set also has the energy by {', '.join(energy['estimators'])}, to compare."
+        )
+    families = ", ".join(f"{t}: {name}" for t, name in facts["surrogate"]["families"].items())
     lines.append(
         f"- Published models, chosen by held-out error: {families}. Power is energy over time."
     )
     lines.append(
-        "- Intervals are conformal, from residuals of runs whose network the model had not seen. "
-        "They hold for configurations like the trained ones; `in_domain` says where not."
+        "- Intervals are conformal, from residuals of runs whose network the model had not seen."
     )
     return "\n".join(lines)
 
 
-def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in sorted(counter.items()))
+def _counts(counted: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in sorted(counted.items()))
 
 
-def _scores(scores: pd.DataFrame, about: Mapping[str, Any]) -> str:
-    families = {target: model["family"] for target, model in about["models"].items()}
-    families["power_w"] = families["energy_j"]
+def _scores(surrogate: Mapping[str, Any], targets: Mapping[str, Mapping[str, str]]) -> str:
+    families = dict(surrogate["families"])
+    families.setdefault("power_w", families.get("energy_j", ""))
     head = (
         "| target | model | n | R² | Kendall τ | MAE | MAPE | coverage | width | replicate CV |\n"
         "|---|---|---|---|---|---|---|---|---|---|"
     )
     lines, refused = [], []
-    for row in scores.to_dict("records"):
-        target, unit = str(row["target"]), UNITS[str(row["target"])]
-        published = families[target] == row["model"]
+    for row in surrogate["scores"]:
+        target = row["target"]
+        unit = UNITS.get(targets.get(target, {}).get("unit", ""), "")
+        published = families.get(target) == row["model"]
         cells = [
             target,
             f"**{row['model']}**" if published else str(row["model"]),
             str(row["n"]),
-            _number(row["r2"], ".3f"),
-            _number(row["kendall_tau"], ".3f"),
-            _number(row["mae"], ".3g", unit),
-            _number(row["mape"], ".1%"),
-            _number(row["coverage"], ".1%"),
-            _number(row["width"], ".3g", unit),
-            _number(row["noise"], ".1%"),
+            number(row.get("r2"), ".3f"),
+            number(row.get("kendall_tau"), ".3f"),
+            number(row.get("mae"), ".3g", unit),
+            number(row.get("mape"), ".1%"),
+            number(row.get("coverage"), ".1%"),
+            number(row.get("width"), ".3g", unit),
+            number(row.get("noise"), ".1%"),
         ]
         lines.append("| " + " | ".join(cells) + " |")
-        if row["refused"]:
+        if row.get("refused"):
             refused.append(f"- {target}, {row['model']}: {row['refused']}.")
-    split = ", ".join(_unique(scores["split"]))
-    text = f"Split: {split}. Published models in bold.\n\n{head}\n" + "\n".join(lines)
+    split = ", ".join(dict.fromkeys(str(row["split"]) for row in surrogate["scores"]))
+    text = (
+        f"Split: {split}. Published models in bold. The replicate CV is the noise of the "
+        f"measurements themselves: no model can be better.\n\n{head}\n" + "\n".join(lines)
+    )
     return text + ("\n\nMissing figures:\n\n" + "\n".join(refused) if refused else "")
 
 
-def _unique(values: Iterable[Any]) -> list[str]:
-    return list(dict.fromkeys(str(value) for value in values))
+def _more(surrogate: Mapping[str, Any]) -> list[str]:
+    titles = {
+        "coverage": "Coverage of the intervals",
+        "growth": "Scores against the number of trained runs",
+    }
+    return [
+        f"## {title}\n\n{table(surrogate[name])}"
+        for name, title in titles.items()
+        if surrogate.get(name)
+    ]
 
 
-def _number(value: float | None, form: str, unit: str = "") -> str:
-    return "–" if value is None or pd.isna(value) else f"{value:{form}}{unit}"
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as a Markdown table; columns without any value are left out."""
+    names = [name for name in rows[0] if any(row.get(name) not in (None, "") for row in rows)]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for row in rows:
+        cells = [_cell(row.get(name)) for name in names]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "–" if value in (None, "") else str(value).replace("|", "\\|")
+
+
+def _cost(facts: Mapping[str, Any]) -> str:
+    cost = facts["cost"]
+    parts = []
+    for scope, words in (("node", "the whole node"), ("gpu", "the GPUs alone")):
+        if cost[f"{scope}_kwh"] is not None:
+            parts.append(
+                f"{cost[f'{scope}_kwh']:.4g} kWh of {words} ({cost[f'{scope}_runs']} of "
+                f"{cost['runs']} runs known)"
+            )
+    known = "; ".join(parts) if parts else "energies unknown"
+    return (
+        f"All {cost['runs']} trainings, failed ones included: {known}, in {cost['hours']:.4g} "
+        "hours of training. Calibration loads and the time between trainings are not in it."
+        + (" The energies are simulated ones." if facts["simulated"] else "")
+    )
+
+
+def _use(name: str) -> str:
+    return (
+        f'```python\nimport wattproof\n\nbench = wattproof.load("{name}.wattproof.zip")'
+        "  # or this folder\n"
+        "config = bench.sample(seed=0)\nprint(bench.query(config))\n"
+        "bench.curve(config)\nbench.pareto()\n```"
+    )
+
+
+def _made(made_by: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{k} {v}" for k, v in made_by.items() if k != "commands")
+    commands = "\n".join(made_by["commands"])
+    return f"With {versions}:\n\n```\n{commands}\n```"
+
+
+def number(value: float | None, form: str, unit: str = "") -> str:
+    """Return a figure for people; unknown ones as a dash."""
+    return "–" if value is None else f"{value:{form}}{unit}"

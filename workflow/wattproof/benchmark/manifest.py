@@ -1,4 +1,4 @@
-"""The manifest of a benchmark folder: what is in it, and that nothing in it was changed."""
+"""The manifest of a benchmark: what is in it, and that nothing in it was changed."""
 
 from __future__ import annotations
 
@@ -8,32 +8,51 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from wattproof.benchmark import contents
+from wattproof.benchmark.contents import AGAIN, Contents
 from wattproof.errors import WattproofError
 
-SCHEMA_VERSION = 1
-"""Raised when a file of the benchmark changes its meaning."""
+SCHEMA_VERSION = 2
+"""Raised when a file of the benchmark changes its meaning.
+
+1: folders without machine-readable card and campaign; they are not read any more.
+"""
 
 FILE = "manifest.json"
 KIND = "wattproof-benchmark"
 
 REQUIRED = (
     "CARD.md",
+    "card.json",
+    "campaign.json",
     "configspace.json",
     "curves.parquet",
     "dataset.parquet",
     "encoding.json",
-    "intervals.json",
     "scores.parquet",
     "surrogate.json",
 )
-"""Files that every benchmark has; ``models/*.onnx`` come with them."""
+"""Files that every benchmark has; what else the surrogate consists of comes with them."""
 
-AGAIN = "fetch or publish the benchmark again"
+FORMATS = (".json", ".md", ".onnx", ".parquet")
+"""Formats that carry data and no programme. A pickle runs code when it is read."""
+
+KEYS = ("name", "space", "input", "simulated", "created_by", "licence", "targets", "files")
+MANIFEST_AT_MOST = 16 * 2**20
+"""Bytes of a manifest; a larger one is none of ours."""
+
+PICKLE = b"\x80"
+"""First byte of a pickle; no text and none of `FORMATS` begins with it."""
 
 
 def sha256(content: bytes) -> str:
     """Hexadecimal SHA-256 digest."""
     return hashlib.sha256(content).hexdigest()
+
+
+def entry(content: bytes) -> dict[str, Any]:
+    """Return what a manifest says of a file."""
+    return {"sha256": sha256(content), "bytes": len(content)}
 
 
 def render(content: Mapping[str, Any]) -> bytes:
@@ -44,8 +63,11 @@ def render(content: Mapping[str, Any]) -> bytes:
     return (text + "\n").encode()
 
 
-def read(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Read a benchmark folder and verify every byte of what its manifest lists.
+def read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Read a benchmark and verify every byte of it.
+
+    Args:
+        path: Folder or archive.
 
     Returns:
         The manifest, and the contents of all files by name.
@@ -53,55 +75,105 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     Raises:
         WattproofError: One sentence that names the file at fault.
     """
-    manifest = _manifest(folder)
-    files: dict[str, bytes] = {}
-    for name, digest in manifest["files"].items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
+    not_one = (
+        f"{path} is not a wattproof benchmark; give its archive (.wattproof.zip) or the folder "
+        f"that holds its {FILE}, e.g. results/demo/benchmark."
+    )
+    if not path.exists():
+        raise WattproofError(f"{path} does not exist; give a benchmark's folder or archive.")
+    found = contents.find(path, FILE)
+    if found is None:
+        raise WattproofError(not_one)
+    manifest = _manifest(found, not_one)
+    listed = manifest["files"]
+    files = {name: _file(found, name, listed[name]) for name in listed}
+    for name in found.names():
+        if name != FILE and name not in listed:
             raise WattproofError(
-                f"{folder / FILE} lists '{name}', which lies outside the benchmark; do not use it."
+                f"{found.place(name)} is not listed in the manifest, so nobody vouches for it; "
+                f"remove it, or {AGAIN}."
             )
-        try:
-            files[name] = (folder / name).read_bytes()
-        except OSError as error:
-            raise WattproofError(
-                f"{folder / name} is missing or cannot be read, but the manifest lists it; {AGAIN}."
-            ) from error
-        if sha256(files[name]) != digest:
-            raise WattproofError(
-                f"{folder / name} was changed after it was published: its checksum does not fit "
-                f"the manifest; {AGAIN}."
-            )
+    found.verify()
     return manifest, files
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    not_one = (
-        f"{folder} is not a wattproof benchmark; give the folder that holds its {FILE}, e.g. "
-        "results/demo/benchmark."
-    )
-    try:
-        raw = (folder / FILE).read_bytes()
-    except OSError as error:
-        if not folder.exists():
-            raise WattproofError(f"{folder} does not exist; give a benchmark's folder.") from error
-        raise WattproofError(not_one) from error
-    changed = f"{folder / FILE} was changed after it was published; {AGAIN}."
+def _file(found: Contents, name: str, about: Mapping[str, Any]) -> bytes:
+    place = found.place(name)
+    if not contents.is_safe(name):
+        raise WattproofError(
+            f"{found.place(FILE)} lists '{name}', which lies outside the benchmark; do not use it."
+        )
+    if PurePosixPath(name).suffix not in FORMATS:
+        raise WattproofError(
+            f"{place} is of a format that no benchmark holds, and reading it may run a programme; "
+            "do not use this benchmark."
+        )
+    content = found.read(name, about["bytes"])
+    if content is None:
+        raise WattproofError(f"{place} is missing, but the manifest lists it; {AGAIN}.")
+    if len(content) != about["bytes"] or sha256(content) != about["sha256"]:
+        raise WattproofError(
+            f"{place} was changed after it was published: its checksum does not fit the manifest; "
+            f"{AGAIN}."
+        )
+    if content.startswith(PICKLE):
+        raise WattproofError(
+            f"{place} is a pickle, and reading it may run a programme; do not use this benchmark."
+        )
+    return content
+
+
+def _manifest(found: Contents, not_one: str) -> dict[str, Any]:
+    raw = found.read(FILE, MANIFEST_AT_MOST)
+    if raw is None:
+        raise WattproofError(not_one)
+    place = found.place(FILE)
+    changed = f"{place} was changed after it was published; {AGAIN}."
     try:
         manifest = json.loads(raw)
-    except ValueError as error:  # neither UTF-8 nor JSON
+    except (ValueError, RecursionError) as error:  # neither UTF-8 nor JSON, or nested without end
         raise WattproofError(changed) from error
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
         raise WattproofError(not_one if b'"digest"' not in raw else changed)
-    version = manifest.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise WattproofError(
-            f"{folder} has benchmark schema version {version}, newer than the {SCHEMA_VERSION} "
-            "that this wattproof reads: update wattproof."
-        )
+    _check_version(manifest.get("schema_version"), found.where)
     if render(manifest) != raw:
         raise WattproofError(changed)
+    lacking = [key for key in KEYS if key not in manifest]
+    if lacking:
+        raise WattproofError(f"{place} does not say '{lacking[0]}'; {AGAIN}.")
+    if not isinstance(manifest["files"], dict) or not all(map(_is_entry, _values(manifest))):
+        raise WattproofError(f"{place} does not say size and checksum of each file; {AGAIN}.")
     missing = [name for name in REQUIRED if name not in manifest["files"]]
     if missing:
-        raise WattproofError(f"{folder / FILE} does not list {', '.join(missing)}; {AGAIN}.")
+        raise WattproofError(f"{place} does not list {', '.join(missing)}; {AGAIN}.")
     return manifest
+
+
+def _values(manifest: Mapping[str, Any]) -> list[Any]:
+    return list(manifest["files"].values())
+
+
+def _is_entry(about: Any) -> bool:
+    return (
+        isinstance(about, dict)
+        and isinstance(about.get("sha256"), str)
+        and isinstance(about.get("bytes"), int)
+        and about["bytes"] >= 0
+    )
+
+
+def _check_version(version: Any, where: Path) -> None:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise WattproofError(
+            f"{where} has the unknown benchmark schema version {version!r}; {AGAIN}."
+        )
+    if version > SCHEMA_VERSION:
+        raise WattproofError(
+            f"{where} has benchmark schema version {version}, newer than the {SCHEMA_VERSION} "
+            "that this wattproof reads: update wattproof."
+        )
+    if version < SCHEMA_VERSION:
+        raise WattproofError(
+            f"{where} has benchmark schema version {version}, older than the {SCHEMA_VERSION} that "
+            "this wattproof reads: publish it again with `snakemake --forcerun benchmark`."
+        )

@@ -1,0 +1,260 @@
+"""What a benchmark says of itself, as data: ``card.json``, from which the card is written.
+
+Every figure is counted from the tables that are published; nothing is asked of the machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from wattproof import tables
+from wattproof.units import J_PER_KWH, S_PER_H
+
+CARD_VERSION = 1
+"""Raised when a key of ``card.json`` changes its meaning."""
+
+SCOPES = {
+    "node": "the whole node",
+    "gpu": "the GPU alone",
+    "smi": "the GPU alone, by nvidia-smi",
+}
+
+
+@dataclass(frozen=True)
+class Product:
+    """All that is published, in memory.
+
+    Attributes:
+        name: Name of the campaign.
+        space: Name of its search space.
+        dataset: Table ``dataset``.
+        curves: Table ``curves``.
+        more: Tables ``scores``, ``coverage`` and ``growth``, those that there are.
+        about: Content of ``surrogate.json``.
+        meta: Provenance of the data set.
+        simulated: Whether any energy comes from a virtual node.
+        campaign: Content of ``campaign.json``.
+        licence: Licence of the data.
+        authors: Who made it.
+        citation: How to cite it; empty for a sentence made of the rest.
+        made_by: Versions of what made it.
+    """
+
+    name: str
+    space: str
+    dataset: pd.DataFrame
+    curves: pd.DataFrame
+    more: Mapping[str, pd.DataFrame]
+    about: Mapping[str, Any]
+    meta: tables.Meta
+    simulated: bool
+    campaign: Mapping[str, Any]
+    licence: str
+    authors: tuple[str, ...] = ()
+    citation: str = ""
+    made_by: Mapping[str, str] = field(default_factory=dict)
+
+
+def gather(product: Product) -> dict[str, Any]:
+    """Return the content of ``card.json``: plain JSON, the same for the same tables."""
+    good = product.dataset[included(product.dataset)]
+    found = {
+        "card_version": CARD_VERSION,
+        "name": product.name,
+        "simulated": product.simulated,
+        "licence": product.licence,
+        "authors": list(product.authors),
+        "citation": citation(product),
+        "measured": _measured(product, good),
+        "instruments": product.meta.instruments,
+        "host": product.meta.host,
+        "energy": _energy(product, good),
+        "cost": cost(product.dataset),
+        "surrogate": _surrogate(product),
+        "limits": limits(product, good),
+        "made_by": {**product.made_by, "commands": _commands(product)},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(found, default=_plain))
+    return plain
+
+
+def included(dataset: pd.DataFrame) -> pd.Series:
+    """Tell which runs are measured ones: ended well, and not left out by the quality gate."""
+    good = (dataset["status"] == "ok") & (dataset["epochs"] > 0)
+    if "excluded" in dataset:
+        good &= dataset["excluded"].fillna("") == ""
+    return good
+
+
+def citation(product: Product) -> str:
+    """Return how to cite the benchmark."""
+    if product.citation:
+        return product.citation
+    who = ", ".join(product.authors) + ". " if product.authors else ""
+    kind = "simulated " if product.simulated else ""
+    maker = product.made_by.get("wattproof", "")
+    return (
+        f"{who}{product.name}: a {kind}benchmark of accuracy, energy and time of "
+        f"{product.space}. Made with wattproof {maker}. Licence {product.licence}."
+    )
+
+
+def _measured(product: Product, good: pd.DataFrame) -> dict[str, Any]:
+    data = product.dataset
+    reasons: Counter[str] = Counter()
+    if "excluded" in data:
+        reasons.update(str(why) for why in data["excluded"].fillna("") if why)
+    training = product.campaign.get("training") or {}
+    again = good.groupby([*_configuration(good), "network_key"], dropna=False).size()
+    return {
+        "space": product.space,
+        "runs": len(data),
+        "included": len(good),
+        "failed": int((data["status"] != "ok").sum()),
+        "left_out": {"runs": sum(reasons.values()), "reasons": dict(sorted(reasons.items()))},
+        "networks": int(good["network_key"].nunique()),
+        "configurations": len(again),
+        "replicated": int((again > 1).sum()),
+        "epochs": int(good["epochs"].sum()),
+        "settings": _counted(good["setting"]),
+        **{key: training[key] for key in ("dataset", "image_size", "train_images", "shorten")
+           if key in training},
+    }  # fmt: skip
+
+
+def _configuration(dataset: pd.DataFrame) -> list[str]:
+    return [str(name) for name in dataset.columns if str(name).startswith("config_")]
+
+
+def _counted(values: Any) -> dict[str, int]:
+    return dict(sorted(Counter(str(value) if value else "unknown" for value in values).items()))
+
+
+def _energy(product: Product, good: pd.DataFrame) -> dict[str, Any]:
+    scope = product.about["energy_scope"]
+    half = (good["node_energy_high_j"] - good["node_energy_low_j"]) / 2 / good["node_energy_j"]
+    column = f"{scope}_energy_j"
+    sums = product.curves.groupby("run_id")[column].sum(min_count=1)
+    outside = 1 - good["run_id"].map(sums) / good[column]
+    return {
+        "unit": "J",
+        "scope": scope,
+        "scope_in_words": SCOPES.get(scope, scope),
+        "by": _counted(good["node_energy_by"]),
+        "estimators": [
+            str(name).removeprefix("energy_j_")
+            for name in good.columns
+            if str(name).startswith("energy_j_")
+        ],
+        "relative_half_interval": {"median": _median(half), "largest": _largest(half)},
+        "share_outside_epochs": _median(outside),
+        "flags": _counted(flag for some in good["flags"] for flag in some),
+    }
+
+
+def cost(dataset: pd.DataFrame) -> dict[str, Any]:
+    """Add up what making the data cost: all runs, also those that failed or were left out.
+
+    Returns:
+        ``node_kwh`` and ``gpu_kwh`` of the runs whose energy is known, and how many those are;
+        ``hours`` of all runs whose length is known.
+    """
+    found: dict[str, Any] = {"runs": len(dataset)}
+    for scope in ("node", "gpu"):
+        known = dataset[f"{scope}_energy_j"].dropna().astype(float)
+        found[f"{scope}_kwh"] = float(known.sum()) / J_PER_KWH if len(known) else None
+        found[f"{scope}_runs"] = len(known)
+    found["hours"] = float(dataset["time_s"].dropna().astype(float).sum()) / S_PER_H
+    return found
+
+
+def _surrogate(product: Product) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "families": families(product.about),
+        **{key: product.about[key] for key in ("runs", "networks") if key in product.about},
+    }
+    for name, frame in product.more.items():
+        found[name] = records(frame)
+    return found
+
+
+def families(about: Mapping[str, Any]) -> dict[str, str]:
+    """Return the model family of each target that was fitted."""
+    if "families" in about:
+        return dict(about["families"])
+    return {str(target): str(model["family"]) for target, model in about["models"].items()}
+
+
+def limits(product: Product, good: pd.DataFrame) -> list[str]:
+    """Return what a user should know before trusting the figures, one sentence each."""
+    found = []
+    if product.simulated:
+        found.append(
+            "Energies and power come from a virtual node: they show what the method can do and "
+            "say nothing about real hardware."
+        )
+        if (product.campaign.get("node") or {}).get("mode") == "offline":
+            found.append(
+                "Nothing was trained: accuracies come from a documented seeded model of learning."
+            )
+    by = _counted(good["node_energy_by"])
+    estimated = {name: n for name, n in by.items() if name not in ("meter", "unknown")}
+    if estimated:
+        names = ", ".join(f"{name} ({n})" for name, n in estimated.items())
+        found.append(f"Node energy of some runs is no meter reading but an estimate: {names}.")
+    if "unknown" in by:
+        found.append(f"The node energy of {by['unknown']} run(s) is unknown.")
+    shorten = (product.campaign.get("training") or {}).get("shorten", 1)
+    if shorten != 1:
+        found.append(
+            f"Trainings were shortened: of a configuration's epochs 1 in {shorten} was trained, "
+            "spread over its schedule. Epochs of a query are trained ones."
+        )
+    found.append(
+        "It is one node with its instruments and its software: on another the same configuration "
+        "costs another energy."
+    )
+    found.append(
+        "Start-up, the final test and inference are not in the energy and time of a query; nor "
+        "are idle nodes, cooling or the making of the hardware in anything here."
+    )
+    found.append(
+        "Intervals hold for configurations like the trained ones; `in_domain` says where not."
+    )
+    withheld = product.campaign.get("withheld") or []
+    if withheld:
+        found.append(f"Keys of the campaign that are not published: {', '.join(withheld)}.")
+    return found
+
+
+def _commands(product: Product) -> list[str]:
+    if "node" not in product.campaign:
+        return ["wattproof audit MANIFEST.yaml"]
+    return [
+        "snakemake --configfile CAMPAIGN.yaml    # campaign.json holds its keys",
+        f"wattproof benchmark verify {product.name}.wattproof.zip",
+    ]
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows as JSON values; unknown is null."""
+    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
+    return rows
+
+
+def _median(values: pd.Series) -> float | None:
+    return float(values.median()) if values.notna().any() else None
+
+
+def _largest(values: pd.Series) -> float | None:
+    return float(values.max()) if values.notna().any() else None
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)
