@@ -62,6 +62,12 @@ class _Work:
     waiting: Load
     working: Load
 
+    def hotter(self, factor: float) -> _Work:
+        """Return the same work with the GPU's part of its loads multiplied."""
+        return replace(
+            self, waiting=_hotter(self.waiting, factor), working=_hotter(self.working, factor)
+        )
+
 
 class _Log:
     """Collects records of the activity log for one GPU or for all."""
@@ -139,6 +145,9 @@ def run_events(
     kept = kept_epochs(int(config["epochs"]), int(training.get("shorten", 1)))
     epochs = len(kept)
     jitter = speed * (1.0 + EPOCH_JITTER * rng.standard_normal((epochs, 2)))
+    # How this run differs from others of the same configuration (0 spread: by exactly 1).
+    hotter, slower = np.exp(rng.standard_normal(2) * spreads(parameters)).tolist()
+    works = {name: work.hotter(hotter) for name, work in works.items()}
 
     log = _Log(gpus)
     marks: list[dict[str, Any]] = []
@@ -187,8 +196,21 @@ def run_events(
         params=costs.params,
         activations=costs.activations,
     )
-    at_ns = _inference(row, network, parameters, at_ns, log, note)
+    at_ns = _inference(row, network, parameters, at_ns, log, note, (hotter, slower))
     return RunTimeline(marks, log.records(), at_ns, outcome)
+
+
+def spreads(parameters: Parameters) -> NDArray[np.float64]:
+    """Return the spreads between runs: of the GPU's load and of the duration of inference."""
+    return np.array([parameters.runs.power_spread, parameters.runs.inference_spread])
+
+
+def _hotter(load: Load, factor: float) -> Load:
+    return replace(
+        load,
+        gpu_compute=min(1.0, load.gpu_compute * factor),
+        gpu_memory=min(1.0, load.gpu_memory * factor),
+    )
 
 
 def _work(
@@ -226,12 +248,19 @@ def wanted(row: PlanRow, key: str) -> Any:
 
 
 def _inference(
-    row: PlanRow, network: space.Network, parameters: Parameters, at_ns: int, log: _Log, note: Any
+    row: PlanRow,
+    network: space.Network,
+    parameters: Parameters,
+    at_ns: int,
+    log: _Log,
+    note: Any,
+    of_run: tuple[float, float],
 ) -> int:
     """Add the measured inference phases after a run's end; return when they are over.
 
     Images lie on the device. In the throughput phase all GPUs of the run work, in the latency phase
-    the first one alone; the step in which the time is over is finished.
+    the first one alone; the step in which the time is over is finished. `of_run`: by what this
+    run's GPU load and its steps' durations differ from other runs'.
     """
     found = row.spec["training"].get("inference") or {}
     gpus = parameters.gpu.count if row.setting == DDP else 1
@@ -243,10 +272,11 @@ def _inference(
         if not seconds:
             continue
         one = step(network, "eval", batch, parameters, FORWARD, "device")
-        steps = math.ceil(seconds / one.seconds)
-        work = _Work(steps * one.seconds, steps, 0.0, Load(), one.load)
+        step_s = one.seconds * of_run[1]
+        steps = math.ceil(seconds / step_s)
+        work = _Work(steps * step_s, steps, 0.0, Load(), _hotter(one.load, of_run[0]))
         at_ns += s_to_ns(TURN_S)
-        begin_ns = at_ns + s_to_ns(INFERENCE_WARM_UP * one.seconds)
+        begin_ns = at_ns + s_to_ns(INFERENCE_WARM_UP * step_s)
         end_ns = begin_ns + s_to_ns(work.seconds)
         note("phase_begin", begin_ns, name)
         log.phase(at_ns, end_ns, "eval", work, at_once)
