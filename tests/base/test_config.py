@@ -19,7 +19,7 @@ def test_demo_campaign_is_valid_and_spelled_out() -> None:
     raw = config.read_yaml(ROOT / "config/config.yaml")
     full = config.validate(raw, SCHEMA, "config/config.yaml")
     preflight.check(full, "config/config.yaml")
-    for section in ("node", "plan", "training", "calibration", "analysis", "surrogate"):
+    for section in ("node", "plan", "training", "calibration", "analysis", "dataset", "surrogate"):
         assert set(raw[section]) == set(full[section]), f"{section}: a key is not explained"
 
 

@@ -176,3 +176,46 @@ def test_inference_phases_follow_the_run_and_say_how_many_images(trainings) -> N
         busy = run.activity[run.activity["mono_ns"] > after[2]["mono_ns"]]
         assert set(busy["slot"][busy["gpu_compute"] > 0]) <= {0}
         assert run.end_ns >= after[-1]["mono_ns"]
+
+
+def test_runs_differ_only_where_the_preset_says_so(trainings) -> None:
+    """The spreads are of runs as wholes; without them every number is as it always was."""
+    asked = {"seconds": 5.0, "latency_seconds": 2.0, "batch_size": 1000}
+    first = trainings[0]
+    of_row = first.spec["training"] | {"inference": asked}
+    row = dataclasses.replace(first, spec=first.spec | {"training": of_row})
+
+    def made(seed: int, **spread: float) -> timeline.RunTimeline:
+        parameters = presets.get("paper", {"runs": spread})
+        return timeline.run_events(row, parameters, START_NS, np.random.default_rng(seed))
+
+    plain, hot = made(1), made(1, power_spread=0.03)
+    assert hot.marks == plain.marks  # durations are untouched
+    busy = plain.activity["gpu_compute"] > 0
+    factors = hot.activity["gpu_compute"][busy] / plain.activity["gpu_compute"][busy]
+    assert np.ptp(factors) < 1e-6  # one factor a run, whatever the phase
+    assert abs(factors[0] - 1.0) > 1e-4
+    assert (hot.activity["cpu_load"] == plain.activity["cpu_load"]).all()
+    drawn = [
+        np.log(
+            made(s, power_spread=0.03).activity["gpu_compute"].max()
+            / plain.activity["gpu_compute"].max()
+        )
+        for s in range(100)
+    ]
+    assert np.std(drawn) == pytest.approx(0.03, rel=0.2)
+
+    def step_s(run: timeline.RunTimeline) -> float:
+        """Time of an image, one at a time."""
+        ends = [m for m in run.marks if m["name"] == "latency"]
+        return float(ends[1]["mono_ns"] - ends[0]["mono_ns"]) / ends[1]["images"]
+
+    def of_training(run: timeline.RunTimeline) -> list[dict[str, object]]:
+        end = next(i for i, m in enumerate(run.marks) if m["kind"] == "run_end")
+        return run.marks[: end + 1]
+
+    slow = made(1, inference_spread=0.005)
+    assert of_training(slow) == of_training(plain)
+    assert (slow.activity["gpu_compute"].max()) == plain.activity["gpu_compute"].max()
+    drawn = [np.log(step_s(made(s, inference_spread=0.005)) / step_s(plain)) for s in range(100)]
+    assert np.std(drawn) == pytest.approx(0.005, rel=0.2)

@@ -1,13 +1,22 @@
 """The data set of a campaign, joined from hand-written tables."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from wattproof import dataset, tables
+from wattproof import config, dataset, preflight, tables
+from wattproof.dataset import gate, join
 from wattproof.errors import WattproofError
 
+ROOT = Path(__file__).resolve().parents[2]
 S = 1_000_000_000
 BIG = 2**60  # instants that a float cannot hold
 
@@ -155,10 +164,10 @@ class Campaign:
             for e, joules in ((0, 125.0), (1, 165.0))
         ]
 
-    def build(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def build(self, **settings: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
         names = ("plan", "runs", "windows", "marks", "energy", "estimates")
         inputs = {name: frame(getattr(self, name), name) for name in names}
-        data, curves = dataset.build(**inputs, settings={})
+        data, curves = dataset.build(**inputs, settings=settings)
         tables.conform(data, "dataset")
         tables.conform(curves, "curves")
         return data.set_index("run_id"), curves
@@ -300,3 +309,288 @@ def test_an_empty_campaign_gives_empty_tables() -> None:
     campaign.runs = []
     data, curves = campaign.build()
     assert len(data) == len(curves) == 0
+
+
+def idle(watts: dict[str, float], session: int = 0, seconds: float = 30.0) -> list[dict[str, Any]]:
+    """Energies of an idle window, by ``source/channel``."""
+    at_rest = window(f"i{session}", "load", None, session, kind="idle", setting="calibration")
+    return [
+        energy(at_rest, *name.split("/"), power_w * seconds, duration_s=seconds)
+        for name, power_w in watts.items()
+    ]
+
+
+def test_idle_power_of_the_recording() -> None:
+    campaign = Campaign()
+    campaign.energy += idle({"meter/node.ac": 50.0, "nvml/gpu0.energy": 9.0, "nvml/gpu1.energy": 7})
+    data, _ = campaign.build()
+    assert data.loc["a", ["idle_w", "gpu_idle_w"]].tolist() == [50.0, 9.0]
+    assert data.loc["b", ["idle_w", "gpu_idle_w"]].isna().all()  # it failed
+    # A run on all GPUs rests on all; a second window counts by its length.
+    campaign.runs[1]["slot"] = None
+    campaign.energy += idle({"meter/node.ac": 60.0}, seconds=90.0)
+    data, _ = campaign.build()
+    assert data.loc["a", ["idle_w", "gpu_idle_w"]].tolist() == [57.5, 16.0]
+
+
+def test_a_session_without_rest_takes_that_of_another() -> None:
+    campaign = Campaign()
+    campaign.runs[1]["session"] = 1
+    campaign.energy += idle({"meter/node.ac": 50.0, "nvml/gpu0.energy": 9.0})
+    campaign.energy += idle({"nvml/gpu0.power_instant": 11.0}, session=1)
+    data, _ = campaign.build()
+    # The node's from session 0; the counter of session 0 goes before the integral of session 1.
+    assert data.loc["a", ["idle_w", "gpu_idle_w"]].tolist() == [50.0, 9.0]
+
+
+def test_an_unproven_meter_tells_no_idle_power() -> None:
+    campaign = Campaign()
+    campaign.energy += idle({"meter/node.ac": 50.0})
+    campaign.energy[-1]["flags"] = ["clock_not_proven"]
+    assert pd.isna(campaign.build()[0].loc["a", "idle_w"])
+    assert pd.isna(Campaign().build()[0].loc["a", "idle_w"])
+
+
+def test_the_fault_of_nvidia_smi_is_told_as_it_is() -> None:
+    """Of the run's own GPU, as table energy has it; a refused epoch is unknown, never filled."""
+    campaign = Campaign()
+    epochs = [window("a", "epoch", e) for e in (0, 1)]
+    campaign.energy += [
+        energy(epochs[0], "smi", "gpu0.power", 31.0, method="mean", flags=["low_coverage"]),
+        energy(epochs[0], "smi", "gpu1.power", 500.0),
+        energy(epochs[1], "smi", "gpu0.power", None, flags=["no_samples"]),
+        energy(epochs[1], "smi", "gpu1.power", 500.0),
+    ]
+    data, curves = campaign.build()
+    assert data.loc["a", "smi_energy_j"] == 150.0
+    assert curves["smi_energy_j"].tolist()[0] == 31.0
+    assert pd.isna(curves["smi_energy_j"].tolist()[1])
+    assert curves["gpu_energy_j"].tolist() == [60.0, 80.0]
+    # What ails nvidia-smi does not ail the run.
+    assert "low_coverage" not in data.loc["a", "flags"]
+    assert data["smi_energy_j"].isna().tolist() == [False, True]
+
+
+def test_all_estimators_with_their_bounds() -> None:
+    a = Campaign().build()[0].loc["a"]
+    for name, joules in (("code_carbon", 250.0), ("regression", 305.0), ("load_calibrated", 310.0)):
+        found = [a[f"energy_{part}j_{name}"] for part in ("", "low_", "high_")]
+        assert found == [joules, joules - 5, joules + 7]
+    without = Campaign()
+    without.estimates = [{**row, "lower_j": None, "upper_j": None} for row in without.estimates]
+    data, _ = without.build()
+    assert data.loc["a", "energy_j_regression"] == 305.0
+    assert data[["energy_low_j_regression", "energy_high_j_regression"]].isna().all(axis=None)
+
+
+# ------------------------------------------------------------------------------ gate and folds
+
+
+def many(count: int) -> Campaign:
+    """Good runs r00 … of 300 J and 2 epochs, each of a network of its own, and a failed one."""
+    campaign, names = Campaign(), [f"r{number:02d}" for number in range(count)]
+
+    def copies(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        own = [row for row in rows if row["run_id"] == "a"]
+        keys = ("run_id", "window_id", "network_key")
+        return [
+            {**row, **{k: row[k].replace("a", name, 1) for k in keys if k in row}}
+            for row in own
+            for name in names
+        ]
+
+    campaign.plan = [planned(name, depth=n) for n, name in enumerate(names)] + [
+        planned("b", depth=99)
+    ]
+    campaign.runs = [campaign.runs[0], *copies(campaign.runs)]
+    for part in ("windows", "marks", "energy", "estimates"):
+        setattr(campaign, part, copies(getattr(campaign, part)))
+    return campaign
+
+
+def test_clean_runs_pass_the_default_gate() -> None:
+    data, _ = many(3).build()
+    assert data["excluded"].tolist() == ["it failed: loss is not finite", "", "", ""]
+    assert gate.included(data).tolist() == [False, True, True, True]
+    # Warnings are the reader's business; an error means that the figures must not be used.
+    campaign = many(3)
+    for row in campaign.energy:
+        if row["run_id"] == "r01" and row["source"] == "meter":
+            row["flags"] = ["gap", "constant_meter", "energy_outside_limits"]
+    data, curves = campaign.build()
+    assert data.loc["r01", "excluded"] == "flagged constant_meter, energy_outside_limits"
+    assert data.loc["r01", "node_energy_j"] == 300.0  # it stays, with all its figures
+    assert set(curves["run_id"]) == {"r00", "r01", "r02"}
+    assert gate.included(data).tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"severity": "warning"}, "flagged counter_reset, gap"),
+        ({"flags": ["gap"]}, "flagged gap"),
+        ({"severity": "none", "flags": ["counter_reset"]}, "flagged counter_reset"),
+        ({"min_epochs": 3}, "trained for 2 epoch(s), fewer than 3"),
+        ({"max_uncertainty": 0.01}, "node energy known to ±1.1%, more than ±1.0%"),
+        ({"max_uncertainty": 0.012}, ""),
+        ({"energy_by": ["regression"]}, "node energy by meter, not by regression"),
+        ({"energy_by": ["meter", "regression"]}, ""),
+        ({"known": ["test_accuracy", "time_s", "idle_w"]}, "unknown: test_accuracy, idle_w"),
+        ({"min_epochs": 2, "known": ["node_energy_j"]}, ""),
+    ],
+)
+def test_each_key_of_the_gate(keys: dict[str, Any], words: str) -> None:
+    data, _ = Campaign().build(gate=keys)
+    assert data.loc["a", "excluded"] == words
+    assert data.loc["b", "excluded"] == "it failed: loss is not finite"
+
+
+def test_energy_without_bounds_is_in_doubt() -> None:
+    campaign = Campaign()
+    campaign.energy[0]["energy_u_j"] = None
+    data, _ = campaign.build(gate={"max_uncertainty": 0.5})
+    assert data.loc["a", "excluded"] == "node energy without bounds"
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"flags": ["gab"]}, "'gab', which is not a quality flag. Did you mean 'gap'?"),
+        ({"energy_by": ["metre"]}, "which is not an instrument or estimator that may tell"),
+        ({"known": ["node_energy"]}, "Did you mean 'node_energy_j'?"),
+    ],
+)
+def test_a_gate_that_names_nothing_is_refused(keys: dict[str, Any], words: str) -> None:
+    schema = config.load_schema(ROOT / "config/schema/campaign.schema.json")
+    full = config.validate({"campaign": "t", "dataset": {"gate": keys}}, schema, "c.yaml")
+    with pytest.raises(WattproofError) as caught:
+        preflight.check(full, "c.yaml")
+    assert str(caught.value).startswith("c.yaml: key 'dataset.gate.")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_gate_of_the_code_is_that_of_the_schema() -> None:
+    schema = config.load_schema(ROOT / "config/schema/campaign.schema.json")
+    full = config.validate({"campaign": "t"}, schema, "c.yaml")
+    assert full["dataset"]["gate"] == gate.KEYS
+    assert full["surrogate"]["folds"] == join.FOLDS
+    assert full["surrogate"]["seed"] == join.SEED
+
+
+def test_left_out_runs_are_in_no_fit_and_no_table() -> None:
+    from surrogate_campaign import make
+
+    from wattproof.benchmark import measured
+    from wattproof.surrogate.curves import tabulate
+
+    campaign = make(runs=8, replicates=0)
+    data = campaign.dataset.assign(excluded=["flagged gap", *[""] * 7])
+    gone = data["run_id"][0]
+    assert gone not in tabulate(data, campaign.curves).run_ids
+    assert len(tabulate(data, campaign.curves).run_ids) == 7
+    assert measured.table(data, campaign.curves, "node")["n"].sum() == 7
+    # Older tables have no such column; a null is no reason.
+    assert len(tabulate(campaign.dataset.drop(columns="excluded"), campaign.curves).run_ids) == 8
+    assert len(tabulate(campaign.dataset.assign(excluded=None), campaign.curves).run_ids) == 8
+
+
+def test_folds_are_by_network_even_and_repeatable() -> None:
+    campaign = many(10)
+    for number, row in enumerate(campaign.plan):
+        row["network_key"] = f"net-{number // 2}" if row["run_id"] != "b" else "net-failed"
+    data, _ = campaign.build(folds=3, seed=4)
+    folds = data.groupby("network_key")["fold"].agg(["nunique", "first", "size"])
+    assert pd.isna(data.loc["b", "fold"])  # no included run of its network
+    of_good = folds.drop("net-failed")
+    assert (of_good["nunique"] == 1).all()
+    assert sorted(of_good["first"].value_counts().tolist()) == [1, 2, 2]
+    again, _ = campaign.build(folds=3, seed=4)
+    assert again["fold"].equals(data["fold"])
+    others = [campaign.build(folds=3, seed=seed)[0]["fold"].tolist()[1:] for seed in range(5)]
+    assert len({tuple(some) for some in others}) > 1
+    assert set(campaign.build(folds=50)[0]["fold"].dropna()) == set(range(5))
+
+
+@given(
+    st.lists(st.text("abcd", min_size=1, max_size=3), min_size=1, max_size=40),
+    st.integers(2, 8),
+    st.integers(0, 5),
+)
+def test_folds_depend_on_the_set_of_networks_alone(keys: list[str], wanted: int, seed: int) -> None:
+    found = dataset.deal(keys, wanted, seed)
+    assert found == dataset.deal(reversed([*keys, *keys]), wanted, seed)
+    sizes = np.bincount(list(found.values()))
+    assert len(sizes) == min(wanted, len(set(keys)))
+    assert sizes.max() - sizes.min() <= 1
+
+
+# -------------------------------------------------------------------------------------- facts
+
+
+def test_facts_of_a_set() -> None:
+    campaign = many(4)
+    for row in campaign.energy:
+        if row["run_id"] == "r03":
+            row["flags"] = ["constant_meter"]
+    facts = dataset.facts(*with_index(campaign.build()))
+    assert (facts.runs, facts.failed, facts.included, facts.networks) == (5, 1, 3, 3)
+    assert facts.excluded == {"flagged constant_meter": 1}
+    assert facts.lengths == {2: 3}
+    assert facts.node_energy_by == {"meter": 3}
+    assert facts.uncertainty == pytest.approx((1.645 * 2 / 300, 1.645 * 2 / 300))
+    assert facts.smi_to_gpu == pytest.approx((0.75, 0.75, 0.75))
+    assert facts.estimators["code_carbon"].median_error == pytest.approx(50 / 300)
+    assert facts.estimators["code_carbon"].covered == 0.0
+    assert facts.estimators["regression"].covered == 1.0
+    assert facts.known["time_s"] == 1.0
+    assert facts.known["idle_w"] == 0.0
+    assert facts.noise == {}
+    assert facts.node_hours == pytest.approx(3 * 10 / 3600)
+    assert facts.node_kwh == pytest.approx(3 * 300 / 3.6e6)
+    json.dumps(facts.as_dict(), allow_nan=False)
+    text = " ".join(facts.sentences())
+    assert "5 trainings, of which 1 failed and 1 were left out" in text
+    assert "noise is unknown" in text
+
+
+def test_noise_is_that_between_equal_configurations() -> None:
+    data, curves = with_index(many(4).build())
+    data.loc[1:, "config_depth"] = [7, 7, 8, 9]
+    data.loc[1:, "time_s"] = [9.0, 11.0, 30.0, 50.0]
+    data.loc[1:, "val_accuracy"] = [0.4, 0.5, 0.1, 0.9]
+    noise = dataset.facts(data, curves).noise
+    assert noise["time_s"].groups == 1
+    assert noise["time_s"].std == pytest.approx(np.sqrt(2) / 10)
+    assert noise["val_accuracy"].std == pytest.approx(0.1 / np.sqrt(2))
+    assert noise["node_energy_j"].std == 0.0
+
+
+def test_facts_of_an_older_set_and_of_nothing() -> None:
+    data, curves = with_index(many(3).build())
+    new = ["excluded", "fold", "smi_energy_j", "idle_w", "gpu_idle_w"]
+    facts = dataset.facts(data.drop(columns=new), curves)
+    assert (facts.included, facts.smi_to_gpu, facts.idle_w) == (3, None, None)
+    empty = Campaign()
+    empty.runs = []
+    facts = dataset.facts(*with_index(empty.build()))
+    assert (facts.runs, facts.included, facts.uncertainty) == (0, 0, None)
+    json.dumps(facts.as_dict(), allow_nan=False)
+
+
+def with_index(built: tuple[pd.DataFrame, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return built[0].reset_index(), built[1]
+
+
+def test_a_consumer_knows_the_length_of_a_shortened_training() -> None:
+    """Without torch, and equal to what is trained."""
+    code = (
+        "import sys; from wattproof.training.schedule import kept_epochs, trained_epochs\n"
+        "for s in range(1, 30):\n"
+        "    for e in range(1, 210):\n"
+        "        assert trained_epochs(e, s) == len(kept_epochs(e, s)) >= 1, (e, s)\n"
+        "print(trained_epochs(50, 10), trained_epochs(200, 10), trained_epochs(4, 10))\n"
+        "print([m for m in ('torch', 'pandas', 'snakemake') if m in sys.modules])\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split("\n")[:2] == ["5 20 1", "[]"]

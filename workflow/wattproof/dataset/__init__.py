@@ -8,18 +8,21 @@ from, so that no curve mixes instruments. `gate` says which runs are left out of
 
 from __future__ import annotations
 
-from wattproof.dataset.build import ENERGY_COLUMNS, build, used
+from wattproof.dataset.about import Facts, facts
 from wattproof.dataset.folds import deal
 from wattproof.dataset.gate import included
+from wattproof.dataset.join import ENERGY_COLUMNS, build, used
 from wattproof.dataset.lookup import METER, NODE_ESTIMATORS, Lookup
 
 __all__ = [
     "ENERGY_COLUMNS",
     "METER",
     "NODE_ESTIMATORS",
+    "Facts",
     "Lookup",
     "build",
     "deal",
+    "facts",
     "included",
     "used",
 ]

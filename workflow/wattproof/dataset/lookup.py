@@ -58,7 +58,7 @@ class Lookup:
         session: Of each run the session that counts.
         windows: Table ``windows``.
         marks: Table ``marks``.
-        energy: Table ``energy``, at least `build.ENERGY_COLUMNS`.
+        energy: Table ``energy``, at least `join.ENERGY_COLUMNS`.
         estimates: Table ``estimates``.
         shares: Table ``shares``, if there is one.
     """
