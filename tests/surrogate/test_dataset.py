@@ -1,6 +1,7 @@
 """The data set of a campaign, joined from hand-written tables."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -594,3 +596,31 @@ def test_a_consumer_knows_the_length_of_a_shortened_training() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split("\n")[:2] == ["5 20 1", "[]"]
+
+
+def test_what_the_page_shows_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from surrogate_campaign import META, make
+
+    page = (ROOT / "docs/dataset.md").read_text(encoding="utf-8")
+    campaign = make(runs=12, replicates=2)
+    fold = campaign.dataset["network_key"].map(dataset.deal(campaign.dataset["network_key"], 5, 0))
+    data = campaign.dataset.assign(excluded="", fold=fold)
+    tables.write(data, "dataset", tmp_path / "dataset.parquet", META)
+    tables.write(campaign.curves, "curves", tmp_path / "curves.parquet", META)
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code = "\n".join(blocks).replace("results/demo/tables", str(tmp_path))
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert len(names["train"]) + len(names["test"]) == len(campaign.dataset)
+    assert not set(names["train"]["network_key"]) & set(names["test"]["network_key"])
+    assert "14 trainings, of which 0 failed" in capsys.readouterr().out
+    assert names["about"]["simulated"] is True
+    (gates,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    schema = config.load_schema(ROOT / "config/schema/campaign.schema.json")
+    full = config.validate({"campaign": "t", **yaml.safe_load(gates)}, schema, "page")
+    preflight.check(full, "page")
+    assert set(full["dataset"]["gate"]) == set(gate.KEYS)
+    for name in [
+        column.name for part in ("dataset", "curves") for column in tables.TABLES[part].columns
+    ]:
+        assert name in page, f"{name} is not explained"
