@@ -59,7 +59,43 @@ def measure(
         )
         for one in splits
     ]
-    return _rows(splits, half, noise, level, sizes, f"{len(splits)} seeded splits {RANDOM}")
+    return of_widths(splits, half, noise, level, sizes)
+
+
+def of_widths(
+    splits: Sequence[HeldOut],
+    half: Sequence[Floats],
+    noise: Noise,
+    level: float,
+    sizes: str = "energy_j",
+) -> list[dict[str, Any]]:
+    """Measure the coverage of intervals of any origin.
+
+    Args:
+        splits: Held-out predictions of each split.
+        half: Half-widths on the targets' scales for each split, C × M; NaN where none was set.
+        noise: Noise of the campaign.
+        level: Nominal coverage.
+        sizes: Target whose predicted value at the end makes the thirds.
+
+    Returns:
+        Rows of table ``coverage``.
+    """
+    if not splits:
+        return []
+    split = f"{len(splits)} seeded splits {RANDOM}"
+    masks: dict[str, list[Mask]] = {}
+    for number, one in enumerate(splits):
+        for name, mask in strata(one, sizes):
+            empty = [np.zeros(len(s.fold), dtype=bool) for s in splits]
+            masks.setdefault(name, empty)[number] = mask
+    found = [
+        _row(column, splits, half, which, noise, level, name, split)
+        for column in range(len(splits[0].cells.targets))
+        for name, which in masks.items()
+    ]
+    # One number a run has no value within a training.
+    return [row for row in found if row["n"] or row["stratum"] == ALL]
 
 
 def left_out(
@@ -122,30 +158,6 @@ def _thirds(values: Floats, final: Mask, what: str) -> Iterator[tuple[str, Mask]
     yield f"lower third of {what}", known & (values <= low)
     yield f"middle third of {what}", known & (values > low) & (values <= high)
     yield f"upper third of {what}", known & (values > high)
-
-
-def _rows(
-    splits: Sequence[HeldOut],
-    half: Sequence[Floats],
-    noise: Noise,
-    level: float,
-    sizes: str,
-    split: str,
-) -> list[dict[str, Any]]:
-    if not splits:
-        return []
-    masks: dict[str, list[Mask]] = {}
-    for number, one in enumerate(splits):
-        for name, mask in strata(one, sizes):
-            empty = [np.zeros(len(s.fold), dtype=bool) for s in splits]
-            masks.setdefault(name, empty)[number] = mask
-    found = [
-        _row(column, splits, half, which, noise, level, name, split)
-        for column in range(len(splits[0].cells.targets))
-        for name, which in masks.items()
-    ]
-    # One number a run has no value within a training.
-    return [row for row in found if row["n"] or row["stratum"] == ALL]
 
 
 def _row(

@@ -25,6 +25,9 @@ TEST_SHARE = 0.2
 MIN_TRAIN = 8
 """Fewer networks are no surrogate."""
 
+STEEPEST = 2.0
+"""Logarithm of the steepest exponent that a fit tries."""
+
 MEASURED, EXPECTED = "measured", "expected"
 
 Predict = Callable[[Mask, Mask], HeldOut]
@@ -193,13 +196,14 @@ def power_law(networks: Floats, errors: Floats) -> tuple[float, float, float, fl
     x = networks / sizes[-1]
 
     def misfit(p: Floats) -> Floats:
-        return np.asarray(np.log(np.exp(p[0]) * x ** -np.exp(p[1]) + np.exp(p[2])) - np.log(errors))
+        falling = p[0] - np.exp(min(p[1], STEEPEST)) * np.log(x)
+        return np.asarray(np.logaddexp(falling, p[2]) - np.log(errors))
 
     last = middle[-1]
     starts = [(last, -0.7, last - 6.0), (last - 1.0, 0.0, last - 0.5)]
     fits = [optimize.least_squares(misfit, start, max_nfev=500) for start in starts]
     best = min(fits, key=lambda fit: float(fit.cost))
-    scale, exponent, rest = (float(v) for v in np.exp(best.x))
+    scale, exponent, rest = np.exp(np.minimum(best.x, [np.inf, STEEPEST, np.inf])).tolist()
     scatter = float(np.sqrt(2 * best.cost / max(len(errors) - 3, 1)))
     if scatter > 0.25:
         return f"errors scatter by {scatter:.0%} around any curve"

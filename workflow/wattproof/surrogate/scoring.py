@@ -22,6 +22,9 @@ from wattproof.surrogate.curves import (
 from wattproof.surrogate.encoding import Floats
 from wattproof.surrogate.noise import REPLICATES, Noise
 
+CEILING_SEED = 61803
+"""Of the noise that is laid on predictions to find the ceiling of a rank agreement."""
+
 MIN_FOR_RANKS = 5
 """Fewer runs carry no rank agreement worth printing (with 4, chance gives 1.0 in 1 of 24)."""
 
@@ -295,7 +298,7 @@ def _ceilings(held: HeldOut, column: int, std: float | None) -> dict[str, float 
     guess = held.guess[known, column]
     if std is None or len(guess) < MIN_FOR_RANKS or np.ptp(guess) == 0:
         return {"kendall_tau_ceiling": None, "error_floor": None}
-    shaken = guess + std * np.random.default_rng(0).standard_normal(len(guess))
+    shaken = guess + std * np.random.default_rng(CEILING_SEED).standard_normal(len(guess))
     return {
         "kendall_tau_ceiling": float(stats.kendalltau(guess, shaken).statistic),
         # Mean absolute value of normal noise.
