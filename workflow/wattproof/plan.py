@@ -365,6 +365,25 @@ def _cut(
     return rows
 
 
+def rows_of(
+    config: Config, recording: str, configurations: list[dict[str, Any]], seed: int
+) -> list[PlanRow]:
+    """Return the rows of a recording that trains given configurations as the campaign would.
+
+    Args:
+        config: A complete campaign. Of several groups the first one says how runs are placed.
+        recording: Name of the recording; those of its runs begin with it.
+        configurations: To train, in order.
+        seed: Of the trainings.
+    """
+    group = replace(groups(config)[0], pilot=None)
+    rows = _preamble(config, recording)
+    for index, chosen in enumerate(configurations):
+        name = f"{recording}-{index:05d}"
+        rows.append(_train_row(config, group, recording, len(rows), name, chosen, seed))
+    return [*rows, *_sync_at_end(config, recording, len(rows))]
+
+
 def read_rows(table: pa.Table, recording: str) -> list[PlanRow]:
     """Return the rows of one recording from a ``plan`` table, in order."""
     import pyarrow.compute as pc

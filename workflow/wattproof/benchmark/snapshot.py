@@ -6,7 +6,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-KEPT = ("campaign", "node", "space", "plan", "training", "calibration", "sources", "analysis")
+KEPT = (
+    *("campaign", "node", "space", "plan", "training", "calibration", "sources"),
+    *("on_missing_source", "analysis", "dataset", "surrogate"),
+)
 """What a run depends on. Folders of results, the cluster's accounts, and merged sites stay out."""
 
 PRIVATE = {
@@ -61,3 +64,11 @@ def take(config: Mapping[str, Any] | None) -> dict[str, Any]:
 def shorten(config: Mapping[str, Any] | None) -> int:
     """Return how many times fewer epochs were trained than a configuration says."""
     return int(((config or {}).get("training") or {}).get("shorten", 1))
+
+
+def of_dataset(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of `wattproof.dataset.build`, as rule dataset gives them."""
+    learning = config.get("surrogate") or {}
+    settings = {key: learning[key] for key in ("folds", "seed") if key in learning}
+    gate = (config.get("dataset") or {}).get("gate")
+    return settings | ({} if gate is None else {"gate": gate})

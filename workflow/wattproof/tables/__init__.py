@@ -14,6 +14,7 @@ from wattproof.tables.files import (
     read,
     read_frame,
     read_meta,
+    to_frame,
     write,
 )
 from wattproof.tables.schemas import SCHEMA_VERSION, TABLES, Column, TableSchema, empty, schema
@@ -35,5 +36,6 @@ __all__ = [
     "read_frame",
     "read_meta",
     "schema",
+    "to_frame",
     "write",
 ]
