@@ -219,6 +219,6 @@ def test_failed_runs_are_published_without_metrics(tmp_path: Path) -> None:
         make_artefact(synthetic.Campaign(data, curves), tmp_path / "out", trees=5)
     )
     assert "11 trainings of 11 distinct networks" in bench.card
-    assert "1 more trainings failed" in bench.card
+    assert "12 trainings, of which 1 failed" in bench.card
     assert len(bench.dataset) == 12
     assert bench.measured()["n"].sum() == 11

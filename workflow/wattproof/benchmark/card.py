@@ -40,7 +40,7 @@ def write(facts: Mapping[str, Any], targets: Mapping[str, Mapping[str, str]]) ->
 
 
 def _head(facts: Mapping[str, Any]) -> str:
-    rows = facts["measured"]["epochs"]
+    rows = facts["data"]["epochs"]
     size = next((words for limit, words in SIZES if rows < limit), "1M<n<10M")
     tags = ["energy", "nas", "hpo", "benchmark", "wattproof"]
     tags += ["simulated"] if facts["simulated"] else []
@@ -60,25 +60,14 @@ def _head(facts: Mapping[str, Any]) -> str:
 
 
 def _measured(facts: Mapping[str, Any]) -> str:
-    found = facts["measured"]
-    left = found["left_out"]
-    data = f" on {found['dataset']}" if "dataset" in found else ""
+    trained = facts["trained"]
+    on = f" on {trained['dataset']}" if "dataset" in trained else ""
     text = (
-        f"{found['included']} trainings of {found['networks']} distinct networks of search space "
-        f"{found['space']}{data}, {found['epochs']} epochs; {found['replicated']} of "
-        f"{found['configurations']} configurations were trained more than once. "
+        f"Networks of search space {trained['space']}{on}. Energy is that of "
+        f"{facts['energy']['scope_in_words']}, of all epochs (training and validation) so far, in "
+        "joules; accuracy is that on validation images, 0 to 1."
     )
-    if found["failed"]:
-        text += f"{found['failed']} more trainings failed and are in the data set without metrics. "
-    if left["runs"]:
-        reasons = "; ".join(f"{n} × {why}" for why, n in left["reasons"].items())
-        text += f"The quality gate left {left['runs']} run(s) out of all figures: {reasons}. "
-    else:
-        text += "The quality gate left no run out. "
-    return (
-        text + f"Energy is that of {facts['energy']['scope_in_words']}, of all epochs (training "
-        "and validation) so far, in joules; accuracy is that on validation images, 0 to 1."
-    )
+    return text + "\n\n" + "\n".join(f"- {sentence}" for sentence in facts["data_in_words"])
 
 
 def _instruments(facts: Mapping[str, Any]) -> str:
@@ -94,37 +83,21 @@ def _instruments(facts: Mapping[str, Any]) -> str:
 
 
 def _trust(facts: Mapping[str, Any]) -> str:
-    energy = facts["energy"]
-    lines = [f"- Node energy of the runs by: {_counts(energy['by'])}."]
-    half = energy["relative_half_interval"]
-    if half["median"] is not None:
+    lines = []
+    share = facts["energy"]["share_outside_epochs"]
+    if share is not None:
         lines.append(
-            f"- Measurement uncertainty of a run's node energy (half of the 90 % interval): "
-            f"median {half['median']:.2%}, largest {half['largest']:.2%}."
-        )
-    if energy["share_outside_epochs"] is not None:
-        lines.append(
-            f"- Share of a run's energy that lies outside of its epochs: median "
-            f"{energy['share_outside_epochs']:.1%}."
-        )
-    flags = energy["flags"]
-    lines.append(f"- Quality flags of runs: {_counts(flags) if flags else 'none'}.")
-    if energy["estimators"]:
-        lines.append(
-            f"- The data set also has the energy by {', '.join(energy['estimators'])}, to compare."
+            f"- Share of a run's energy that lies outside of its epochs: median {share:.1%}."
         )
     families = ", ".join(f"{t}: {name}" for t, name in facts["surrogate"]["families"].items())
     lines.append(
-        f"- Published models, chosen by held-out error: {families}. Power is energy over time."
+        f"- Published models, chosen by held-out error and cost: {families}. Power is energy over "
+        "time."
     )
     lines.append(
         "- Intervals are conformal, from residuals of runs whose network the model had not seen."
     )
     return "\n".join(lines)
-
-
-def _counts(counted: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in sorted(counted.items()))
 
 
 def _scores(surrogate: Mapping[str, Any], targets: Mapping[str, Mapping[str, str]]) -> str:

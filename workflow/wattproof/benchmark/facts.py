@@ -6,7 +6,6 @@ Every figure is counted from the tables that are published; nothing is asked of 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,8 @@ from typing import Any
 import pandas as pd
 
 from wattproof import tables
+from wattproof.dataset import METER, Facts, included
+from wattproof.dataset import facts as about_data
 from wattproof.units import J_PER_KWH, S_PER_H
 
 CARD_VERSION = 1
@@ -63,6 +64,7 @@ class Product:
 
 def gather(product: Product) -> dict[str, Any]:
     """Return the content of ``card.json``: plain JSON, the same for the same tables."""
+    data = about_data(product.dataset, product.curves)
     good = product.dataset[included(product.dataset)]
     found = {
         "card_version": CARD_VERSION,
@@ -71,25 +73,19 @@ def gather(product: Product) -> dict[str, Any]:
         "licence": product.licence,
         "authors": list(product.authors),
         "citation": citation(product),
-        "measured": _measured(product, good),
+        "trained": _trained(product),
+        "data": data.as_dict(),
+        "data_in_words": data.sentences(),
         "instruments": product.meta.instruments,
         "host": product.meta.host,
         "energy": _energy(product, good),
         "cost": cost(product.dataset),
         "surrogate": _surrogate(product),
-        "limits": limits(product, good),
+        "limits": limits(product, data),
         "made_by": {**product.made_by, "commands": _commands(product)},
     }
     plain: dict[str, Any] = json.loads(json.dumps(found, default=_plain))
     return plain
-
-
-def included(dataset: pd.DataFrame) -> pd.Series:
-    """Tell which runs are measured ones: ended well, and not left out by the quality gate."""
-    good = (dataset["status"] == "ok") & (dataset["epochs"] > 0)
-    if "excluded" in dataset:
-        good &= dataset["excluded"].fillna("") == ""
-    return good
 
 
 def citation(product: Product) -> str:
@@ -105,40 +101,14 @@ def citation(product: Product) -> str:
     )
 
 
-def _measured(product: Product, good: pd.DataFrame) -> dict[str, Any]:
-    data = product.dataset
-    reasons: Counter[str] = Counter()
-    if "excluded" in data:
-        reasons.update(str(why) for why in data["excluded"].fillna("") if why)
+def _trained(product: Product) -> dict[str, Any]:
     training = product.campaign.get("training") or {}
-    again = good.groupby([*_configuration(good), "network_key"], dropna=False).size()
-    return {
-        "space": product.space,
-        "runs": len(data),
-        "included": len(good),
-        "failed": int((data["status"] != "ok").sum()),
-        "left_out": {"runs": sum(reasons.values()), "reasons": dict(sorted(reasons.items()))},
-        "networks": int(good["network_key"].nunique()),
-        "configurations": len(again),
-        "replicated": int((again > 1).sum()),
-        "epochs": int(good["epochs"].sum()),
-        "settings": _counted(good["setting"]),
-        **{key: training[key] for key in ("dataset", "image_size", "train_images", "shorten")
-           if key in training},
-    }  # fmt: skip
-
-
-def _configuration(dataset: pd.DataFrame) -> list[str]:
-    return [str(name) for name in dataset.columns if str(name).startswith("config_")]
-
-
-def _counted(values: Any) -> dict[str, int]:
-    return dict(sorted(Counter(str(value) if value else "unknown" for value in values).items()))
+    keys = ("dataset", "image_size", "train_images", "shorten", "precision", "inference")
+    return {"space": product.space, **{key: training[key] for key in keys if key in training}}
 
 
 def _energy(product: Product, good: pd.DataFrame) -> dict[str, Any]:
     scope = product.about["energy_scope"]
-    half = (good["node_energy_high_j"] - good["node_energy_low_j"]) / 2 / good["node_energy_j"]
     column = f"{scope}_energy_j"
     sums = product.curves.groupby("run_id")[column].sum(min_count=1)
     outside = 1 - good["run_id"].map(sums) / good[column]
@@ -146,15 +116,7 @@ def _energy(product: Product, good: pd.DataFrame) -> dict[str, Any]:
         "unit": "J",
         "scope": scope,
         "scope_in_words": SCOPES.get(scope, scope),
-        "by": _counted(good["node_energy_by"]),
-        "estimators": [
-            str(name).removeprefix("energy_j_")
-            for name in good.columns
-            if str(name).startswith("energy_j_")
-        ],
-        "relative_half_interval": {"median": _median(half), "largest": _largest(half)},
-        "share_outside_epochs": _median(outside),
-        "flags": _counted(flag for some in good["flags"] for flag in some),
+        "share_outside_epochs": float(outside.median()) if outside.notna().any() else None,
     }
 
 
@@ -191,7 +153,7 @@ def families(about: Mapping[str, Any]) -> dict[str, str]:
     return {str(target): str(model["family"]) for target, model in about["models"].items()}
 
 
-def limits(product: Product, good: pd.DataFrame) -> list[str]:
+def limits(product: Product, data: Facts) -> list[str]:
     """Return what a user should know before trusting the figures, one sentence each."""
     found = []
     if product.simulated:
@@ -203,13 +165,13 @@ def limits(product: Product, good: pd.DataFrame) -> list[str]:
             found.append(
                 "Nothing was trained: accuracies come from a documented seeded model of learning."
             )
-    by = _counted(good["node_energy_by"])
-    estimated = {name: n for name, n in by.items() if name not in ("meter", "unknown")}
+    by = data.node_energy_by
+    estimated = {name: n for name, n in by.items() if name not in (METER, "")}
     if estimated:
         names = ", ".join(f"{name} ({n})" for name, n in estimated.items())
         found.append(f"Node energy of some runs is no meter reading but an estimate: {names}.")
-    if "unknown" in by:
-        found.append(f"The node energy of {by['unknown']} run(s) is unknown.")
+    if "" in by:
+        found.append(f"The node energy of {by['']} run(s) is unknown.")
     shorten = (product.campaign.get("training") or {}).get("shorten", 1)
     if shorten != 1:
         found.append(
@@ -246,14 +208,6 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return rows as JSON values; unknown is null."""
     rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
     return rows
-
-
-def _median(values: pd.Series) -> float | None:
-    return float(values.median()) if values.notna().any() else None
-
-
-def _largest(values: pd.Series) -> float | None:
-    return float(values.max()) if values.notna().any() else None
 
 
 def _plain(value: Any) -> Any:
