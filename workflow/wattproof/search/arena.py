@@ -109,7 +109,7 @@ class Arena:
                 "data that it did not search with; fit it to runs that were tested."
             )
         return Worth(
-            costs=self._costs(found, found["test_accuracy"], found[TRAINING]),
+            costs=self._costs(found, found["test_accuracy"], found[TRAINING].to_numpy()),
             energy_j=found[TRAINING].to_numpy(dtype=np.float64),
             epochs=found["epoch"].to_numpy(dtype=np.int64),
             inside=found["in_domain"].to_numpy(dtype=bool),

@@ -56,7 +56,9 @@ class Settings:
     def of(cls, section: Mapping[str, Any]) -> Settings:
         """Read a campaign's section; other keys (when to run) are not of this module."""
         known = {f.name for f in fields(cls)} & set(section)
-        values = {k: tuple(v) if isinstance(v := section[k], list) else v for k in known}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v := section[k], list) else v for k in known
+        }
         return cls(**values)
 
     def __post_init__(self) -> None:
@@ -127,9 +129,7 @@ def _remote(opener: Opener, settings: Settings, budget_j: float, seed: int) -> l
 
 
 def _searches(arena: Arena, settings: Settings, seed: int, budget_j: float) -> list[Trace]:
-    """Run all searches of one seed. They begin alike and are paired: only method and source
-    differ.
-    """
+    """Run all searches of one seed. They are paired: only method and source differ."""
     entries = []
     for method, source, _ in settings.jobs(seed):
         rng = np.random.default_rng([settings.seed, 2, seed])
@@ -155,8 +155,8 @@ def _tables(
     search, front = [], [scoring.reference_rows(against, settings.objectives)]
     front[0] = front[0].assign(method="reference", source=settings.energy, seed=settings.seed)
     for (method, source, seed), trace in zip(jobs, traces, strict=True):
-        label = {"method": method, "source": source, "seed": seed}
-        told = {
+        label: dict[str, Any] = {"method": method, "source": source, "seed": seed}
+        told: dict[str, Any] = {
             "calibrated": source == settings.energy,
             "budget_j": budget_j,
             "total_j": trace.ledger.true_j,

@@ -6,7 +6,6 @@ loops and simulators count trials or seconds. All begin with the same random con
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,12 +36,12 @@ def random(task: Task) -> Search:
 
 def evolution(task: Task) -> Search:
     """Regularised evolution, multi-objective (Syne Tune)."""
-    from syne_tune.optimizer.schedulers.multiobjective.multi_objective_regularized_evolution import (
-        MultiObjectiveRegularizedEvolution,
+    from syne_tune.optimizer.schedulers.multiobjective import (
+        multi_objective_regularized_evolution as library,
     )
 
     domains = _syne_tune_domains(task.atlas)
-    searcher = MultiObjectiveRegularizedEvolution(
+    searcher = library.MultiObjectiveRegularizedEvolution(
         domains,
         points_to_evaluate=[_as_values(task.atlas, genes) for genes in task.start],
         population_size=POPULATION,
@@ -64,8 +63,8 @@ def nsga2(task: Task) -> Search:
     """NSGA-II (pymoo), on the cube."""
     from pymoo.algorithms.moo.nsga2 import NSGA2
     from pymoo.core.problem import Problem
-    from pymoo.problems.static import StaticProblem
     from pymoo.core.termination import NoTermination
+    from pymoo.problems.static import StaticProblem
 
     problem = Problem(
         n_var=len(task.atlas.names), n_obj=task.objectives, xl=0.0, xu=1.0, elementwise=False
@@ -96,11 +95,7 @@ def tpe(task: Task) -> Search:
             if loose
             else optuna.distributions.FloatDistribution(0.0, 1.0)
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(
-            seed=task.seed, n_startup_trials=len(task.start), multivariate=True
-        )
+    sampler = optuna.samplers.TPESampler(seed=task.seed, n_startup_trials=len(task.start))
     study = optuna.create_study(
         directions=["minimize"] * task.objectives,
         sampler=sampler,

@@ -92,7 +92,7 @@ def checkpoints(traces: list[Trace], budget_j: float) -> Floats:
     step_j = budget_j / STEPS
     longest_j = max(trace.ledger.true_j for trace in traces)
     count = max(STEPS, int(np.ceil(longest_j / step_j - 1e-9)))
-    return step_j * np.arange(1, count + 1)
+    return np.linspace(step_j, step_j * count, count)
 
 
 def front_of(costs: Floats) -> NDArray[np.int64]:
