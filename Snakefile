@@ -130,4 +130,5 @@ else:
     include: "workflow/rules/dataset.smk"
     include: "workflow/rules/fit.smk"
     include: "workflow/rules/benchmark.smk"
+    include: "workflow/rules/search.smk"
     include: "workflow/rules/report.smk"

@@ -4,5 +4,7 @@
 """
 
 from wattproof.search.demonstration import Settings, demonstrate
+from wattproof.search.published import Published
+from wattproof.search.summary import Summary, summarise
 
-__all__ = ["Settings", "demonstrate"]
+__all__ = ["Published", "Settings", "Summary", "demonstrate", "summarise"]

@@ -100,7 +100,9 @@ class Atlas:
         """Return the configurations that proposals stand for; genes are clipped to the cube."""
         genes = np.clip(np.atleast_2d(np.asarray(genes, dtype=np.float64)), 0.0, 1.0)
         near = np.asarray(self._tree.query(genes[:, : len(self._shape)])[1])
-        return [self._config(row, int(index)) for row, index in zip(genes, near.tolist(), strict=True)]
+        return [
+            self._config(row, int(index)) for row, index in zip(genes, near.tolist(), strict=True)
+        ]
 
     def frame(self, configs: Sequence[Config]) -> pd.DataFrame:
         """Configurations as the benchmark is asked: a column a parameter."""

@@ -82,11 +82,20 @@ def draws(seeds: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).integers(seeds, size=(RESAMPLES, seeds))
 
 
-def bootstrap(of: Callable[[NDArray[np.int64]], float], seeds: int) -> Estimate:
-    """Estimate a number of the seeds that it is given, and its interval."""
-    values = np.array([of(picked) for picked in draws(seeds)])
-    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(of(np.arange(seeds)), float(low), float(high))
+def bootstrap(of: Callable[[NDArray[np.int64]], Floats], seeds: int) -> Estimate:
+    """Estimate a number, and its interval.
+
+    Args:
+        of: The number, for each row of seeds that it is given (r × seeds → r).
+        seeds: How many seeds there are.
+    """
+    low, high = np.nanquantile(of(draws(seeds)), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(float(of(np.arange(seeds)[None, :])[0]), float(low), float(high))
+
+
+def mean(values: Floats) -> Estimate:
+    """Mean over seeds."""
+    return bootstrap(lambda picked: values[picked].mean(axis=1), len(values))
 
 
 def ranks(scores: Floats) -> Floats:
@@ -96,16 +105,14 @@ def ranks(scores: Floats) -> Floats:
 
 def mean_ranks(scores: Floats) -> list[Estimate]:
     """Mean place of each method."""
-    placed = ranks(scores)
-    return [
-        bootstrap(lambda s, row=row: float(row[s].mean()), scores.shape[1])  # type: ignore[misc]
-        for row in placed
-    ]
+    return [mean(row) for row in ranks(scores)]
 
 
 def order_agreement(one: Floats, other: Floats) -> Estimate:
     """Kendall's tau between two rankings of methods by their mean score; each methods × seeds."""
-    return bootstrap(lambda s: _tau(one[:, s].mean(1), other[:, s].mean(1)), one.shape[1])
+    return bootstrap(
+        lambda s: _tau(one[:, s].mean(axis=-1), other[:, s].mean(axis=-1)), one.shape[1]
+    )
 
 
 def seed_noise(scores: Floats) -> Estimate:
@@ -113,12 +120,8 @@ def seed_noise(scores: Floats) -> Estimate:
 
     How far two rankings agree that differ by nothing but seeds; its median is the value.
     """
-    seeds = scores.shape[1]
-    picked = draws(seeds)
-    values = [
-        _tau(scores[:, a].mean(1), scores[:, b].mean(1))
-        for a, b in zip(picked[::2], picked[1::2], strict=True)
-    ]
+    means = scores[:, draws(scores.shape[1])].mean(axis=-1)
+    values = _tau(means[:, ::2], means[:, 1::2])
     low, middle, high = np.nanquantile(values, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
     return Estimate(float(middle), float(low), float(high))
 
@@ -127,10 +130,7 @@ def swaps(one: Floats, other: Floats, methods: list[str]) -> list[Swap]:
     """Pairs of methods that change places between two sources; scores are methods × seeds."""
     found = []
     for a, b in combinations(range(len(methods)), 2):
-        first, second = (
-            bootstrap(lambda s, d=x[a] - x[b]: float(d[s].mean()), x.shape[1])  # type: ignore[misc]
-            for x in (one, other)
-        )
+        first, second = mean(one[a] - one[b]), mean(other[a] - other[b])
         if first.value * second.value < 0:
             better, worse = (a, b) if first.value > 0 else (b, a)
             both = first.beyond(0.0) and second.beyond(0.0)
@@ -140,20 +140,13 @@ def swaps(one: Floats, other: Floats, methods: list[str]) -> list[Swap]:
 
 def told_apart(scores: Floats) -> tuple[int, int]:
     """How many pairs of methods differ beyond what seeds explain, and how many pairs there are."""
-    pairs = list(combinations(range(len(scores)), 2))
-    apart = sum(
-        bootstrap(
-            lambda s, d=scores[a] - scores[b]: float(d[s].mean()),  # type: ignore[misc]
-            scores.shape[1],
-        ).beyond(0.0)
-        for a, b in pairs
-    )
-    return apart, len(pairs)
+    pairs = list(combinations(scores, 2))
+    return sum(mean(one - other).beyond(0.0) for one, other in pairs), len(pairs)
 
 
 def paired_median(values: Floats) -> Estimate:
     """Median over methods and seeds, resampled by seed; methods × seeds."""
-    return bootstrap(lambda s: float(np.nanmedian(values[:, s])), values.shape[1])
+    return bootstrap(lambda s: np.nanmedian(values[:, s], axis=(0, 2)), values.shape[1])
 
 
 def of_fronts(
@@ -161,10 +154,12 @@ def of_fronts(
 ) -> Floats:
     """A number of each search's front; methods × seeds."""
     rows = front[front["source"] == source]
-    seeds = sorted(front.loc[front["method"].isin(methods), "seed"].unique())
     groups = {key: group for key, group in rows.groupby(["method", "seed"])}
     return np.array(
-        [[of(groups[m, s]) if (m, s) in groups else np.nan for s in seeds] for m in methods]
+        [
+            [of(groups[m, s]) if (m, s) in groups else np.nan for s in _seeds(front, methods)]
+            for m in methods
+        ]
     )
 
 
@@ -179,21 +174,37 @@ def beaten_share(front: pd.DataFrame) -> float:
 
 
 def energy_at_accuracy(front: pd.DataFrame, levels: Floats) -> Floats:
-    """Least calibrated energy with which a front reaches each accuracy; NaN where it does not."""
-    accuracy, energy = (front[c].to_numpy(dtype=np.float64) for c in ("test_accuracy", "energy_j"))
-    return np.array([np.min(energy[accuracy >= at], initial=np.inf) for at in levels])
+    """Energy needed by who takes the cheapest configuration of at least some accuracy off a front.
+
+    The choice is made by what the search was told, the energy is the calibrated one.
+
+    Args:
+        front: Rows of table ``search_front``, of one search.
+        levels: Validation accuracies.
+
+    Returns:
+        Joules at each level; infinite where the front does not reach it.
+    """
+    columns = ("val_accuracy", "energy_reported_j", "energy_j")
+    accuracy, reported_j, energy_j = (front[c].to_numpy(dtype=np.float64) for c in columns)
+    found = np.full(len(levels), np.inf)
+    for i, level in enumerate(levels):
+        enough = np.flatnonzero(accuracy >= level)
+        if len(enough):
+            found[i] = energy_j[enough[reported_j[enough].argmin()]]
+    return found
 
 
 def extra_energy(front: pd.DataFrame, source: str, calibrated: str, methods: list[str]) -> Floats:
-    """Energy that a source's fronts need over the calibrated ones', at equal accuracy.
+    """Energy that choices from a source's fronts need over those from the calibrated ones.
 
-    Geometric mean over those levels of accuracy (of the reference front) that both reach;
-    methods × seeds.
+    See `energy_at_accuracy`. Geometric mean over the levels (deciles of the accuracies on the
+    reference front) that both fronts reach; methods × seeds, NaN where there is none.
     """
     known = front.loc[front["method"] == "reference", "test_accuracy"]
     levels = np.quantile(known, np.linspace(0.1, 0.9, ACCURACIES))
-    seeds = sorted(front.loc[front["method"].isin(methods), "seed"].unique())
     groups = {key: group for key, group in front.groupby(["method", "source", "seed"])}
+    seeds = _seeds(front, methods)
     found = np.full((len(methods), len(seeds)), np.nan)
     for i, method in enumerate(methods):
         for j, seed in enumerate(seeds):
@@ -206,5 +217,14 @@ def extra_energy(front: pd.DataFrame, source: str, calibrated: str, methods: lis
     return found
 
 
-def _tau(one: Floats, other: Floats) -> float:
-    return float(stats.kendalltau(one, other).statistic)
+def _seeds(front: pd.DataFrame, methods: list[str]) -> list[int]:
+    return sorted(front.loc[front["method"].isin(methods), "seed"].unique().tolist())
+
+
+def _tau(one: Floats, other: Floats) -> Floats:
+    """Kendall's tau (a) of columns of scores; methods × r → r."""
+    first, second = np.triu_indices(len(one), 1)
+    if not len(first):
+        return np.ones(one.shape[1])
+    agree = np.sign(one[first] - one[second]) * np.sign(other[first] - other[second])
+    return np.asarray(agree.mean(axis=0), dtype=np.float64)

@@ -6,6 +6,7 @@ finding as much as that it does not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ class Against:
         spent: What was really spent over the nominal budget.
         promise: What a front's members need over what they were reported to need.
         promise_calibrated: The same for searches by the calibrated source.
-        extra: Energy at equal accuracy over that of the calibrated source's fronts.
+        extra: Energy of the choice at equal accuracy over that of the calibrated source's fronts.
         beaten: Share of fronts that the same search really beats.
         beaten_calibrated: The same for searches by the calibrated source.
         volume: Hypervolume over that of the calibrated source's searches at equal true energy.
@@ -82,8 +83,14 @@ class Summary:
         return asdict(self)
 
 
-def summarise(search: pd.DataFrame, front: pd.DataFrame) -> Summary:
-    """Compare the sources, from tables ``search`` and ``search_front``."""
+def summarise(search: pd.DataFrame, front: pd.DataFrame, missing: Sequence[str] = ()) -> Summary:
+    """Compare the sources.
+
+    Args:
+        search: Table ``search``.
+        front: Table ``search_front``.
+        missing: Sentences on what could not be run; they come last.
+    """
     methods = statistics.methods_of(search)
     calibrated = str(search.loc[search["calibrated"], "source"].iloc[0])
     best = statistics.cube(search, calibrated, "hypervolume")
@@ -95,10 +102,11 @@ def summarise(search: pd.DataFrame, front: pd.DataFrame) -> Summary:
     sentences = [_opening(order, apart, seeds, budget_j, calibrated)]
     for other in against:
         sentences += _sentences(other, calibrated)
+    sentences += missing
     if not against:
         sentences.append(
-            "No other source of energy is known for this campaign, so nothing can be said of what "
-            "a faulty one would do to a search."
+            "Without another source of energy nothing can be said of what a faulty one would do to "
+            "a search."
         )
     return Summary(calibrated, order, apart, seeds, budget_j, against, sentences)
 
@@ -155,8 +163,9 @@ def _sentences(o: Against, calibrated: str) -> list[str]:
         f"(by {_name(calibrated)}: {_factor(o.promise_calibrated)}), and {_percent(o.beaten)} of "
         f"their front is beaten by another configuration that they trained themselves (by "
         f"{_name(calibrated)}: {_percent(o.beaten_calibrated)}).",
-        f"At equal accuracy their fronts need {_factor(o.extra)} times the energy of fronts found "
-        f"by {_name(calibrated)}{_unless(o.extra)}; at equal energy really spent their hypervolume "
+        f"Who takes the cheapest configuration of some accuracy off their fronts needs "
+        f"{_factor(o.extra)} times the energy of the same choice from fronts found by "
+        f"{_name(calibrated)}{_unless(o.extra)}; at equal energy really spent, their hypervolume "
         f"is {_factor(o.volume)} times as large{_unless(o.volume)}.",
         _ranking(o, name),
         f"Scored by what {name} itself reports, as who knows no better would, the searches' "
@@ -209,7 +218,7 @@ def _interval(of: Estimate) -> str:
 
 
 def _factor(of: Estimate) -> str:
-    return f"{of.value:.3g} ({of.low:.3g} to {of.high:.3g})"
+    return f"{of.value:.2f} ({of.low:.2f} to {of.high:.2f})"
 
 
 def _percent(of: Estimate) -> str:

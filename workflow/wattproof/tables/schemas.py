@@ -1,13 +1,14 @@
 """Schemas of every table that passes between rules: one row of text a column.
 
-They stand by subject in `recorded`, `analysed`, `assessed` and `products`.
+They stand by subject in `recorded`, `analysed`, `assessed`, `products` and
+`searched`.
 """
 
 from __future__ import annotations
 
 import pandas as pd
 
-from wattproof.tables import analysed, assessed, products, recorded
+from wattproof.tables import analysed, assessed, products, recorded, searched
 from wattproof.tables.columns import Column, TableSchema
 
 __all__ = ["SCHEMA_VERSION", "TABLES", "Column", "TableSchema", "empty", "schema"]
@@ -16,7 +17,9 @@ SCHEMA_VERSION = 1
 """Raised when a column changes its name, type or meaning."""
 
 TABLES: dict[str, TableSchema] = {
-    table.name: table for part in (recorded, analysed, assessed, products) for table in part.SCHEMAS
+    table.name: table
+    for part in (recorded, analysed, assessed, products, searched)
+    for table in part.SCHEMAS
 }
 
 
