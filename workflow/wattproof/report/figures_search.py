@@ -118,9 +118,8 @@ def surfaces(search: pd.DataFrame, front: pd.DataFrame, summary: Summary) -> Dra
         figure,
         f"Test error and calibrated training energy that half of the {summary.seeds} searches of a "
         "method attain or better (median attainment surface of the published fronts, all "
-        "objectives but these two ignored; errors far above the lowest are cut off). Left to right: "
-        "the source that the searches believe. "
-        "Table search_front.",
+        "objectives but these two ignored; errors far above the lowest are cut off). Left to "
+        "right: the source that the searches believe. Table search_front.",
     )
 
 

@@ -15,6 +15,8 @@ from wattproof.errors import WattproofError
 from wattproof.search.arena import Source
 from wattproof.search.demonstration import Settings
 
+_load: Any = wattproof.load
+
 
 @dataclass(frozen=True)
 class Published:
@@ -30,7 +32,7 @@ class Published:
 
     def __call__(self) -> tuple[Any, Mapping[str, Source]]:
         """Return the search space and the benchmark by each source."""
-        opened = {name: wattproof.load(self.path, energy=name) for name in self.energies}
+        opened = {name: _load(self.path, energy=name) for name in self.energies}
         return spaces.get(next(iter(opened.values())).space.name), opened
 
     def limit(self, settings: Settings) -> tuple[Published, Settings, list[str]]:
@@ -42,7 +44,7 @@ class Published:
         Raises:
             WattproofError: The calibrated source is not there.
         """
-        bench = wattproof.load(self.path)
+        bench = _load(self.path)
         known = tuple(bench.energies)
         if settings.energy not in known:
             raise WattproofError(
@@ -61,8 +63,8 @@ class Published:
     @property
     def simulated(self) -> bool:
         """Whether any of its energies come from a virtual node."""
-        return bool(wattproof.load(self.path).simulated)
+        return bool(_load(self.path).simulated)
 
     def measured(self) -> pd.DataFrame:
         """Measured runs: table ``dataset``."""
-        return wattproof.load(self.path).dataset
+        return _load(self.path).dataset
