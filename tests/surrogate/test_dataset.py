@@ -439,6 +439,8 @@ def test_clean_runs_pass_the_default_gate() -> None:
         ({"energy_by": ["meter", "regression"]}, ""),
         ({"known": ["test_accuracy", "time_s", "idle_w"]}, "unknown: test_accuracy, idle_w"),
         ({"min_epochs": 2, "known": ["node_energy_j"]}, ""),
+        ({"settings": ["packed", "ddp"]}, "trained single, not packed or ddp"),
+        ({"settings": ["single"], "min_epochs": 9}, "trained for 2 epoch(s), fewer than 9"),
     ],
 )
 def test_each_key_of_the_gate(keys: dict[str, Any], words: str) -> None:

@@ -24,6 +24,7 @@ KEYS: Mapping[str, Any] = {
     "min_epochs": 1,
     "energy_by": None,
     "known": [],
+    "settings": None,
 }
 """Keys of ``dataset.gate`` with their defaults."""
 
@@ -85,6 +86,8 @@ def reason(row: Mapping[str, Any], why: str, gate: Mapping[str, Any]) -> str:
     if row["status"] != "ok":
         return f"it {row['status']}: {why}" if why else f"it {row['status']}"
     found = []
+    if gate["settings"] is not None and row["setting"] not in gate["settings"]:
+        found.append(f"trained {row['setting']}, not {' or '.join(gate['settings'])}")
     if flags := sorted(barred(gate) & set(row["flags"])):
         found.append(f"flagged {', '.join(flags)}")
     if row["epochs"] < gate["min_epochs"]:
