@@ -225,6 +225,13 @@ FLAGS: dict[str, Flag] = {
         ERROR,
         HOLISTIC,
     ),
+    "factor_not_told": Flag(
+        "A total is more than its parts, but they vary too little to tell a factor from a device "
+        "that is not listed.",
+        "Ask what the total contains; use the energies of the devices.",
+        NOTE,
+        HOLISTIC,
+    ),
     "parts_do_not_add_up": Flag(
         "A total is a nearly constant multiple of the parts that are told: a factor such as a PUE, "
         "or a device that is not listed, is in it.",

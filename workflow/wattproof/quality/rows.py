@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
+from wattproof.quality import counted
 from wattproof.quality.finding import Finding, finding
 from wattproof.quality.pairs import nearest_factor
 
@@ -16,12 +17,6 @@ CONSTANT_CV = 2e-3
 
 NEARLY_CV, NEARLY_OFF = 0.08, 0.1
 """A total that is off from its parts by more than the second, and nearly always by as much."""
-
-FITTED_OFF = 0.05
-PUES = (1.55, 1.67)
-"""What trackers multiply energies by for a data centre: Carbontracker had 1.55 (2022), 1.57, 1.58,
-1.59 and 1.67, by release and year."""
-PUE_SLACK = 0.01
 
 EXACT = 1e-6
 EXTRAPOLATED_SHARE = 0.2
@@ -43,7 +38,7 @@ def _total(channel: str) -> bool:
 
 
 def constant_factor(rows: pd.DataFrame) -> Iterator[Finding]:
-    """A total that is the same multiple of its parts in every row."""
+    """A total that is a multiple of its parts, or counts them more than once."""
     wide = _pivot(rows, "energy_j")
     if wide.shape[1] < 2 or len(wide) < MIN_ROWS:
         return
@@ -64,63 +59,33 @@ def constant_factor(rows: pd.DataFrame) -> Iterator[Finding]:
         ]
         exact = [f for f in found if f[2] < CONSTANT_CV and abs(f[1] - 1) > 0.01]
         near = [f for f in found[:1] if f[2] < NEARLY_CV and abs(f[1] - 1) > NEARLY_OFF]
-        for flag, hits, why in (
-            ("constant_factor", exact, "which no measurement would be"),
-            ("parts_do_not_add_up", near, "so more is in it than is told"),
-        ):
-            if hits:
-                words, middle, spread, n = hits[0]
-                yield finding(
-                    recording,
-                    flag,
-                    f"{key[1]} is {middle:.4g} times {words} in {n} rows (nine in ten within "
-                    f"{spread:.1%}), {why}.",
-                    source=key[0],
-                    channel=key[1],
-                    value=middle,
-                    unit="1",
-                    affected=n,
-                    of=len(wide),
-                )
-                break
-        if not exact:
-            yield from _multiplied(recording, key, wide, names)
+        if exact:
+            yield _multiple(recording, key, "constant_factor", exact[0], len(wide))
+            continue
+        told, left = counted.told(recording, key, names, rows)
+        yield from told
+        if near and not abs(left) < counted.SUM_OFF:
+            yield _multiple(recording, key, "parts_do_not_add_up", near[0], len(wide))
 
 
-def _multiplied(
-    recording: str, key: tuple[str, str], wide: pd.DataFrame, names: list[tuple[str, str]]
-) -> Iterator[Finding]:
-    """A total whose parts count at least as often as a tracker's PUE says, one of them just so.
-
-    A row may tell a part once that the total holds twice (a CPU of two), so that the total is no
-    multiple of the sum; least squares show by how much each part counts.
-    """
-    told = wide[[key, *names]].dropna()
-    told = told[(told > 0).all(axis=1)]
-    if len(names) < 2 or len(told) < MIN_ROWS:
-        return
-    total = told[key].to_numpy(np.float64)
-    shares = told[names].to_numpy(np.float64) / total[:, None]
-    counts, _, rank, _ = np.linalg.lstsq(shares, np.ones(len(total)), rcond=None)
-    off = float(np.quantile(np.abs(shares @ counts - 1), 0.9))
-    low, high = PUES
-    within = low - PUE_SLACK <= counts.min() <= high + PUE_SLACK
-    if rank == len(names) and off < FITTED_OFF and within:
-        formula = " + ".join(f"{c:.2f} × {n}" for c, (_, n) in zip(counts, names, strict=True))
-        yield finding(
-            recording,
-            "constant_factor",
-            f"{key[1]} is best told as {formula} (nine in ten of {len(told)} rows within "
-            f"{off:.1%}): each part counts at least {counts.min():.2f} times, which is the PUE of "
-            f"a data centre that trackers multiply by ({low:g} to {high:g}).",
-            severity="warning",
-            source=key[0],
-            channel=key[1],
-            value=float(counts.min()),
-            unit="1",
-            affected=len(told),
-            of=len(wide),
-        )
+def _multiple(
+    recording: str, key: tuple[str, str], flag: str, hit: tuple[str, float, float, int], rows: int
+) -> Finding:
+    words, middle, spread, n = hit
+    exact = flag == "constant_factor"
+    why = "which no measurement would be" if exact else "so more is in it than is told"
+    return finding(
+        recording,
+        flag,
+        f"{key[1]} is {middle:.4g} times {words} in {n} rows (nine in ten within {spread:.1%}), "
+        f"{why}.",
+        source=key[0],
+        channel=key[1],
+        value=middle,
+        unit="1",
+        affected=n,
+        of=rows,
+    )
 
 
 def _ratio(total: pd.Series, part: pd.Series) -> tuple[float, float, int]:
