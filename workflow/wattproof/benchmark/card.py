@@ -101,8 +101,6 @@ def _trust(facts: Mapping[str, Any]) -> str:
 
 
 def _scores(surrogate: Mapping[str, Any], targets: Mapping[str, Mapping[str, str]]) -> str:
-    families = dict(surrogate["families"])
-    families.setdefault("power_w", families.get("energy_j", ""))
     head = (
         "| target | model | n | R² | Kendall τ | MAE | MAPE | coverage | width | replicate CV |\n"
         "|---|---|---|---|---|---|---|---|---|---|"
@@ -111,10 +109,10 @@ def _scores(surrogate: Mapping[str, Any], targets: Mapping[str, Mapping[str, str
     for row in surrogate["scores"]:
         target = row["target"]
         unit = UNITS.get(targets.get(target, {}).get("unit", ""), "")
-        published = families.get(target) == row["model"]
+        published = is_published(row, surrogate["families"])
         cells = [
             target,
-            f"**{row['model']}**" if published else str(row["model"]),
+            f"**{_model(row)}**" if published else _model(row),
             str(row["n"]),
             number(row.get("r2"), ".3f"),
             number(row.get("kendall_tau"), ".3f"),
@@ -133,6 +131,18 @@ def _scores(surrogate: Mapping[str, Any], targets: Mapping[str, Mapping[str, str
         f"measurements themselves: no model can be better.\n\n{head}\n" + "\n".join(lines)
     )
     return text + ("\n\nMissing figures:\n\n" + "\n".join(refused) if refused else "")
+
+
+def is_published(row: Mapping[str, Any], families: Mapping[str, str]) -> bool:
+    """Whether a row of table ``scores`` is about a model that is in the benchmark."""
+    if row.get("chosen") is not None:
+        return bool(row["chosen"])
+    target = "energy_j" if row["target"] == "power_w" else row["target"]
+    return families.get(target) == row["model"]
+
+
+def _model(row: Mapping[str, Any]) -> str:
+    return f"{row['model']}, {row['curve']}" if row.get("curve") else str(row["model"])
 
 
 def _more(surrogate: Mapping[str, Any]) -> list[str]:

@@ -189,6 +189,8 @@ def limits(product: Product, data: Facts) -> list[str]:
     found.append(
         "Intervals hold for configurations like the trained ones; `in_domain` says where not."
     )
+    for target, why in (product.about.get("left_out") or {}).items():
+        found.append(f"There is no surrogate of {target}: {why}.")
     withheld = product.campaign.get("withheld") or []
     if withheld:
         found.append(f"Keys of the campaign that are not published: {', '.join(withheld)}.")

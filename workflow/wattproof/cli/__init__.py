@@ -49,6 +49,7 @@ for command in (
 ):
     app.command()(command)
 app.command(context_settings=record.CONTEXT)(record.record)
+app.add_typer(benchmark.app, name="benchmark")
 
 
 def main() -> None:
