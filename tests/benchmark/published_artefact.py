@@ -11,13 +11,13 @@ from wattproof.benchmark import publish
 def make_artefact(campaign: synthetic.Campaign, folder: Path, **settings: object) -> Path:
     """Fit and publish a campaign; returns the benchmark's folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    scores = surrogate.fit(
+    found = surrogate.fit(
         campaign.dataset, campaign.curves, synthetic.SETTINGS | settings, folder / "surrogate"
     )
     for name, frame in (
         ("dataset", campaign.dataset),
         ("curves", campaign.curves),
-        ("scores", scores),
+        ("scores", found.scores),
     ):
         tables.write(frame, name, folder / f"{name}.parquet", synthetic.META)
     publish_again(folder, folder / "benchmark")

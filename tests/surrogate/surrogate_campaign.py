@@ -112,7 +112,7 @@ def make(
     )
 
 
-SETTINGS = {"folds": 5, "trees": 60, "interval": 0.9, "seed": 0}
+SETTINGS = {"folds": 5, "trees": 60, "interval": 0.9, "seed": 0, "splits": 1, "growth": 0}
 META = tables.Meta(
     "synthetic",
     simulated=True,

@@ -8,6 +8,8 @@ rule fit:
     output:
         models=directory(f"{RESULTS}/surrogate"),
         scores=f"{RESULTS}/tables/scores.parquet",
+        coverage=f"{RESULTS}/tables/coverage.parquet",
+        growth=f"{RESULTS}/tables/growth.parquet",
     log:
         f"{RESULTS}/logs/fit.log",
     benchmark:

@@ -5,11 +5,12 @@ from pathlib import Path
 from wattproof import rule, surrogate, tables
 
 with rule.logged(snakemake):
-    scores = surrogate.fit(
+    found = surrogate.fit(
         tables.read_frame(snakemake.input.dataset, "dataset"),
         tables.read_frame(snakemake.input.curves, "curves"),
         snakemake.params.settings,
         Path(snakemake.output.models),
     )
     meta = tables.read_meta(snakemake.input.dataset)
-    tables.write(scores, "scores", snakemake.output.scores, meta)
+    for name in ("scores", "coverage", "growth"):
+        tables.write(getattr(found, name), name, snakemake.output[name], meta)

@@ -25,9 +25,9 @@ from wattproof import space as spaces
 from wattproof.benchmark import domain, manifest, measured
 from wattproof.benchmark.results import Result, Value
 from wattproof.errors import WattproofError
-from wattproof.surrogate.curves import TARGETS, accumulate
 from wattproof.surrogate.encoding import COMPLEXITY, EPOCHS
 from wattproof.surrogate.predictor import Predictor
+from wattproof.surrogate.targets import CORE as TARGETS
 
 UNITS = {"accuracy": "1", "energy_j": "J", "time_s": "s", "power_w": "W"}
 CACHE = 65_536
@@ -245,7 +245,7 @@ class Benchmark:
         costs = costs.reshape(-1, len(names))
         columns = {**parameters, **{name: costs[:, i] for i, name in enumerate(names)}}
         if EPOCHS not in columns:
-            columns[EPOCHS] = np.full(len(networks), self._predictor.epochs)
+            columns[EPOCHS] = np.full(len(networks), self._predictor.longest)
         return columns, [key for key, *_ in networks]
 
     def _network(self, point: tuple[Any, ...]) -> Network:
@@ -266,22 +266,15 @@ class Benchmark:
         self, columns: Mapping[str, NDArray[Any]], wanted: NDArray[np.int64], seed: int | None
     ) -> dict[str, NDArray[np.float64]]:
         """Predict n configurations, each after its wanted epoch."""
-        n = len(wanted)
-        inside = np.arange(wanted.max(initial=0))[None, :] < wanted[:, None]
-        run, before = np.nonzero(inside)
-        padded: dict[str, NDArray[np.float64]] = {}
-        for target, flat in self._predictor.increments(columns, before + 1, run).items():
-            padded[target] = np.full(inside.shape, np.nan)
-            padded[target][run, before] = flat
-        cumulative = accumulate(padded)
-        centre = {target: cumulative[target][np.arange(n), wanted - 1] for target in TARGETS}
-        values = centre
+        epochs = np.asarray(columns[EPOCHS], dtype=np.int64)
+        answer = self._predictor.answer(self._predictor.encoding.static(columns), wanted, epochs)
+        values = answer.value
         if seed is not None:
-            values = self._predictor.noisy(centre, self._picks(columns, seed, n))
-        final = wanted == np.asarray(columns[EPOCHS], dtype=np.int64)
+            draws = self._picks(columns, seed, len(wanted)).astype(np.uint64)
+            values = self._predictor.noisy(values, draws)
         found: dict[str, NDArray[np.float64]] = {}
         for target in TARGETS:
-            low, high = self._predictor.bounds(target, centre[target], wanted, final)
+            low, high = answer.low[target], answer.high[target]
             found |= {target: values[target], f"{target}_low": low, f"{target}_high": high}
         return found
 

@@ -4,7 +4,8 @@
 """
 
 from wattproof.surrogate.encoding import Encoding
-from wattproof.surrogate.fitting import fit
-from wattproof.surrogate.predictor import Predictor
+from wattproof.surrogate.fitting import Fit, fit
+from wattproof.surrogate.predictor import Answer, Predictor
+from wattproof.surrogate.store import FILES
 
-__all__ = ["Encoding", "Predictor", "fit"]
+__all__ = ["FILES", "Answer", "Encoding", "Fit", "Predictor", "fit"]

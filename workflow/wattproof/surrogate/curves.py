@@ -1,13 +1,13 @@
 """What the surrogate learns from: runs × epochs, as padded arrays.
 
-Energy and time are learned as *increments* of an epoch, on a logarithmic scale. Their exponentials
-are positive, so every cumulative curve rises with the epoch by construction.
+Curves are kept as *increments* of an epoch: joules and seconds of that epoch alone, and for
+accuracy the value itself. An epoch that is not known then spoils nothing but itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,16 +15,22 @@ from numpy.typing import NDArray
 
 from wattproof.dataset import included
 from wattproof.errors import WattproofError
-from wattproof.surrogate.encoding import EPOCHS, Encoding, Floats, Matrix, columns_of, learn
+from wattproof.surrogate.cells import Cells, some_epochs
+from wattproof.surrogate.encoding import EPOCHS, Encoding, Floats, columns_of, learn
+from wattproof.surrogate.targets import (
+    ACCURACY,
+    ALL,
+    COLUMNS,
+    ENERGY,
+    LEARNED,
+    MIN_NETWORKS,
+    POWER,
+    TIME,
+    to_scale,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ACCURACY, ENERGY, TIME, POWER = "accuracy", "energy_j", "time_s", "power_w"
-TARGETS = (ACCURACY, ENERGY, TIME, POWER)
-
-LEARNED = (ACCURACY, ENERGY, TIME)
-"""Targets with a model of their own; power is energy over time."""
 
 NODE_SHARE = 0.8
 """The node's energy is what a user pays for, so it is learned, unless that of the GPU is known for
@@ -33,7 +39,7 @@ many more epochs: then the node's are too few."""
 
 @dataclass(frozen=True)
 class RunTable:
-    """Runs that did not fail.
+    """Runs that may be learned from.
 
     Attributes:
         run_ids: Identity of each of the R runs.
@@ -41,11 +47,13 @@ class RunTable:
         seeds: Seed of each run; R.
         configs: Configuration of each run, as one comparable text; R.
         encoding: How the configurations became numbers.
-        epochs: Length of each run, in epochs; R.
+        epochs: Epochs that each run trained; R.
         static: Encoded configurations; R × k.
-        increments: Validation accuracy after, and joules and seconds of, each epoch; each R × E,
-            NaN where unknown and behind the end of a run.
-        scope: ``node`` or ``gpu``: whose energy it is.
+        increments: By target of kind ``curve``: accuracy after, and joules and seconds of, each
+            epoch; R × E, NaN where unknown and behind the end of a run.
+        ends: By target of kind ``end``: R values, NaN where unknown.
+        scope: ``node`` or ``gpu``: whose energy ``energy_j`` is.
+        left_out: Why an optional target is not there, by target.
     """
 
     run_ids: list[str]
@@ -56,7 +64,19 @@ class RunTable:
     epochs: NDArray[np.int64]
     static: Floats
     increments: Mapping[str, Floats]
+    ends: Mapping[str, Floats]
     scope: str
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Targets with a model, in order."""
+        return tuple(name for name in LEARNED if name in self.increments or name in self.ends)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Targets that are answered: the learned ones, and power."""
+        return (*self.learned, POWER)
 
     @property
     def inside(self) -> NDArray[np.bool_]:
@@ -65,11 +85,39 @@ class RunTable:
         found: NDArray[np.bool_] = np.arange(width)[None, :] < self.epochs[:, None]
         return found
 
-    def rows(self) -> tuple[Matrix, NDArray[np.int64], NDArray[np.int64]]:
-        """Matrix of all epochs of all runs, with the run and the column of R × E of each row."""
-        run, column = np.nonzero(self.inside)
-        matrix = self.encoding.at_epochs(self.static[run], column + 1, self.epochs[run])
-        return matrix, run, column
+    def values(self) -> dict[str, Floats]:
+        """All `targets` in natural units: R × E after each epoch for curves, R for ends."""
+        return {**accumulate(self.increments), **self.ends}
+
+    def cells(self) -> Cells:
+        """Measured values on the targets' scales, at some epochs of each run."""
+        run, epoch = some_epochs(self.epochs)
+        values = self.values()
+        final = epoch == self.epochs[run]
+        truth = np.full((len(run), len(self.targets)), np.nan)
+        for column, name in enumerate(self.targets):
+            found = values[name]
+            here = np.where(final, found[run], np.nan) if found.ndim == 1 else found[run, epoch - 1]
+            truth[:, column] = to_scale(name, here)
+        _, config = np.unique(self.configs, return_inverse=True)
+        return Cells(
+            targets=self.targets,
+            scales=tuple(ALL[name].scale for name in self.targets),
+            run=run,
+            network=self.networks[run],
+            config=config.reshape(-1).astype(np.int64)[run],
+            seed=self.seeds[run],
+            epoch=epoch,
+            epochs=self.epochs[run],
+            truth=truth,
+        )
+
+    def finals(self) -> dict[str, Floats]:
+        """All `targets` at the end of each run, in natural units; R each."""
+        return {
+            target: cells if cells.ndim == 1 else last(cells, self.epochs)
+            for target, cells in self.values().items()
+        }
 
 
 def tabulate(dataset: pd.DataFrame, curves: pd.DataFrame, opaque: Collection[str] = ()) -> RunTable:
@@ -83,44 +131,74 @@ def tabulate(dataset: pd.DataFrame, curves: pd.DataFrame, opaque: Collection[str
     Raises:
         WattproofError: There are no runs, no energies, or an input of the models is unknown.
     """
-    good = dataset[included(dataset)]
-    good = good.sort_values("run_id", ignore_index=True)
+    good = _usable(dataset)
+    columns, parameters = columns_of(good)
+    # The schedule may have been shortened: what was trained counts, not what the space says.
+    epochs = good["epochs"].to_numpy(dtype=np.int64)
+    configs = _config_texts(columns, parameters)
+    columns[EPOCHS] = epochs.astype(np.float64)
+    encoding = learn(columns, parameters, opaque)
+    _, networks = np.unique(good["network_key"].to_numpy(dtype=str), return_inverse=True)
+    row_of = {run_id: index for index, run_id in enumerate(good["run_id"])}
+    curves = curves[curves["run_id"].isin(row_of)]
+    run = curves["run_id"].map(row_of).to_numpy(dtype=np.int64)
+    epoch = curves["epoch"].to_numpy(dtype=np.int64)
+    energy, scope = _energy_column(curves)
+    shape = (len(good), int(epochs.max()))
+    known = (epoch >= 0) & (epoch < epochs[run])
+    increments: dict[str, Floats] = {}
+    ends: dict[str, Floats] = {}
+    left_out: dict[str, str] = {}
+    for name, target in LEARNED.items():
+        column = energy if name == ENERGY else COLUMNS[name]
+        values = _numbers(curves if target.kind == "curve" else good, column)
+        if target.scale == "log":
+            # An epoch without a positive energy or time is a fault upstream, not a small value.
+            values = np.where(values > 0, values, np.nan)
+        if target.kind == "curve":
+            cells = np.full(shape, np.nan)
+            cells[run[known], epoch[known]] = values[known]
+            having = np.isfinite(cells).any(axis=1)
+        else:
+            having = np.isfinite(values)
+        number = len(np.unique(networks[having]))
+        if target.optional and number < MIN_NETWORKS:
+            left_out[name] = f"{number} networks have it, fewer than {MIN_NETWORKS}"
+        elif target.kind == "curve":
+            increments[name] = cells
+        else:
+            ends[name] = values
+    return RunTable(
+        run_ids=good["run_id"].tolist(),
+        networks=networks.astype(np.int64),
+        seeds=good["seed"].to_numpy(dtype=np.int64),
+        configs=configs,
+        encoding=encoding,
+        epochs=epochs,
+        static=encoding.static(columns),
+        increments=increments,
+        ends=ends,
+        scope=scope,
+        left_out=left_out,
+    )
+
+
+def _usable(dataset: pd.DataFrame) -> pd.DataFrame:
+    good = dataset[included(dataset)].sort_values("run_id", ignore_index=True)
     if good.empty:
         raise WattproofError(
             "No run of the data set ended well and passed the quality gate, so there is nothing to "
             "fit a surrogate to; see the reasons in its column 'excluded'."
         )
-    columns, parameters = columns_of(good)
-    encoding = learn(columns, parameters, opaque)
-    epochs = columns[EPOCHS].astype(np.int64)
-    _, networks = np.unique(good["network_key"].to_numpy(dtype=str), return_inverse=True)
-    row_of = {run_id: index for index, run_id in enumerate(good["run_id"])}
-    curves = curves[curves["run_id"].isin(row_of)]
-    energy, scope = _energy_column(curves)
-    shape = (len(good), int(epochs.max()))
-    run = curves["run_id"].map(row_of).to_numpy(dtype=np.int64)
-    epoch = curves["epoch"].to_numpy(dtype=np.int64)
-    known = (epoch >= 0) & (epoch < epochs[run])
-    increments = {}
-    for target, name in ((ACCURACY, "val_accuracy"), (ENERGY, energy), (TIME, "time_s")):
-        cells = np.full(shape, np.nan)
-        values = curves[name].to_numpy(dtype=np.float64, na_value=np.nan)
-        if target != ACCURACY:
-            # An epoch without a positive energy or time is a fault upstream, not a small value.
-            values = np.where(values > 0, values, np.nan)
-        cells[run[known], epoch[known]] = values[known]
-        increments[target] = cells
-    return RunTable(
-        run_ids=good["run_id"].tolist(),
-        networks=networks.astype(np.int64),
-        seeds=good["seed"].to_numpy(dtype=np.int64),
-        configs=_config_texts(columns, parameters),
-        encoding=encoding,
-        epochs=epochs,
-        static=encoding.static(columns),
-        increments=increments,
-        scope=scope,
-    )
+    return good
+
+
+def _numbers(frame: pd.DataFrame, column: str) -> Floats:
+    """A column as floats; all NaN where the table does not have it."""
+    if column not in frame.columns:
+        return np.full(len(frame), np.nan)
+    found: Floats = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+    return found
 
 
 def _energy_column(curves: pd.DataFrame) -> tuple[str, str]:
@@ -147,30 +225,17 @@ def accumulate(increments: Mapping[str, Floats]) -> dict[str, Floats]:
     """Turn increments into what users ask for.
 
     Args:
-        increments: Accuracy after, joules and seconds of each epoch; epochs along the last axis.
+        increments: By target, epochs along the last axis; see `RunTable.increments`.
 
     Returns:
-        Accuracy, cumulative energy (J), cumulative time (s) and mean power since the start (W).
-        An unknown increment makes everything after it unknown.
+        The same targets after each epoch (energies and times cumulative), and mean power since the
+        start (W). An unknown increment makes everything after it unknown.
     """
-    energy_j = np.cumsum(increments[ENERGY], axis=-1)
-    time_s = np.cumsum(increments[TIME], axis=-1)
-    return {
-        ACCURACY: np.asarray(increments[ACCURACY]),
-        ENERGY: energy_j,
-        TIME: time_s,
-        POWER: energy_j / time_s,
+    found = {
+        target: np.asarray(cells) if target == ACCURACY else np.cumsum(cells, axis=-1)
+        for target, cells in increments.items()
     }
-
-
-def to_scale(target: str, values: Floats) -> Floats:
-    """Bring a target to the scale on which its residuals are taken: log, except for accuracy."""
-    return values if target == ACCURACY else np.log(values)
-
-
-def from_scale(target: str, values: Floats) -> Floats:
-    """Undo `to_scale`; accuracy is kept between 0 and 1."""
-    return np.clip(values, 0.0, 1.0) if target == ACCURACY else np.exp(values)
+    return found | {POWER: found[ENERGY] / found[TIME]}
 
 
 def last(cells: Floats, epochs: NDArray[np.int64]) -> Floats:

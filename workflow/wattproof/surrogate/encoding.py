@@ -61,7 +61,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How configurations become numbers; the last two columns depend on the epoch.
+    """How configurations become numbers.
 
     Attributes:
         features: Columns that depend on the configuration alone, in order.
@@ -88,10 +88,10 @@ class Encoding:
     @property
     def names(self) -> list[str]:
         """Names of all columns of the matrix, in order."""
-        return [*(feature.name for feature in self.features), "log_epoch", "progress"]
+        return [feature.name for feature in self.features]
 
     def static(self, columns: Columns) -> Floats:
-        """Encode configurations, without the epoch.
+        """Encode configurations.
 
         Args:
             columns: One array of length n for each parameter, each cost of `COMPLEXITY` (and of
@@ -102,20 +102,6 @@ class Encoding:
         """
         parts = [_transformed(columns[f.source], f) for f in self.features]
         return np.stack(parts, axis=1)
-
-    def at_epochs(self, static: Floats, epoch: NDArray[Any], epochs: NDArray[Any]) -> Matrix:
-        """Append the columns of the epoch.
-
-        Args:
-            static: Result of `static`, n × k.
-            epoch: Epochs finished, 1 to `epochs`; n values.
-            epochs: Length of the training; n values.
-
-        Returns:
-            Matrix n × (k + 2) in single precision, which is what ONNX tree models compare in.
-        """
-        tail = np.stack([np.log(epoch), epoch / epochs], axis=1)
-        return np.concatenate([static, tail], axis=1).astype(np.float32)
 
     def in_domain(self, columns: Columns) -> NDArray[np.bool_]:
         """Whether every number lies in the trained range and every category was trained."""
@@ -178,7 +164,7 @@ def learn(columns: Columns, parameters: Sequence[str], opaque: Collection[str] =
             # A further cost may be 0 (no pooling): that enters as half of the smallest other one.
             some = float(values[values > 0].min(initial=np.inf))
             costly = source in further and low >= 0 and high >= LARGE
-            log = source in COMPLEXITY or wide or costly
+            log = source in COMPLEXITY or source == EPOCHS or wide or costly
             floor = low / 10 if low > 0 else some / 2
             features.append(
                 Feature(f"log_{source}", source, "log", floor=floor)

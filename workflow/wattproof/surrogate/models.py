@@ -1,13 +1,12 @@
-"""Model families: a mean curve, a log-linear regression, boosted trees, and trees on the line.
+"""Model families: the mean, a line, boosted trees, trees on the line, and neural networks.
 
-Every family is the sum of a linear part and a (possibly absent) ensemble of trees, so there is
-one way to store, load and evaluate them all. The trees alone cannot extrapolate; on few networks
-the line is usually the better one, and the table of scores says so.
+Every family is the sum of a linear part and, where it has them, boosted trees or an ensemble of
+networks, so there is one way to store, export and evaluate them all. All read the same standardised
+columns and predict several outputs at once (coefficients of curves, see `heads`).
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wattproof.surrogate.encoding import Floats, Matrix
+from wattproof.surrogate.neural import Net, fit_net
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -26,57 +26,96 @@ PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 """Ridge penalties tried, per network: small data want more."""
 
 INNER_FOLDS = 4
-EPOCH_COLUMNS = 2
-"""Columns at the end that depend on the epoch, see `Encoding.names`."""
 
-EPOCH_PENALTY = 1e-3
-"""Only keeps the system solvable where every training has one epoch."""
+LEAVES = 15
 
-OPSET = 15
-"""ONNX operator set of the default domain that every onnxruntime since 1.8 reads."""
+VISIT = 100
+"""Multiply-adds that take as long as one visit to a node of a tree: in onnxruntime a visit takes
+about 3 ns, a multiply-add of a network 0.02 to 0.03 ns (measured)."""
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Columns brought to mean 0 and spread 1, in single precision as the published graph does it.
+
+    Attributes:
+        centre: What is subtracted; k.
+        factor: What is multiplied with then; 0 where a column never varied. k.
+    """
+
+    centre: Matrix
+    factor: Matrix
+
+    @classmethod
+    def of(cls, static: Floats) -> Scaler:
+        """Learn from n × k encoded configurations."""
+        spread = static.std(axis=0)
+        silent = spread < 1e-9
+        factor = np.where(silent, 0.0, 1.0 / np.where(silent, 1.0, spread))
+        return cls(static.mean(axis=0).astype(np.float32), factor.astype(np.float32))
+
+    def apply(self, static: Floats) -> Matrix:
+        """Standardise n × k columns."""
+        found: Matrix = (static.astype(np.float32) - self.centre) * self.factor
+        return found
 
 
 @dataclass(frozen=True)
 class Linear:
-    """y = intercept + X · coefficients, on the encoded columns as they are."""
+    """y = intercept + x · coefficients, for M outputs.
 
-    intercept: float
+    Attributes:
+        intercept: M.
+        coefficients: k × M.
+    """
+
+    intercept: Floats
     coefficients: Floats
 
     def predict(self, matrix: Matrix) -> Floats:
-        """Evaluate for n rows; float64."""
+        """Evaluate for n rows; n × M."""
         found: Floats = self.intercept + matrix.astype(np.float64) @ self.coefficients
         return found
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold, exactly."""
-        return {"intercept": self.intercept, "coefficients": self.coefficients.tolist()}
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Linear:
-        """Read what `as_dict` gave."""
-        return cls(content["intercept"], np.array(content["coefficients"], dtype=np.float64))
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted family: linear part plus trees."""
+    """A fitted family.
 
+    Attributes:
+        family: One of `FAMILIES`.
+        linear: Part that every family has.
+        boosters: One for each output; empty without trees.
+        net: An ensemble of networks, or None.
+    """
+
+    family: str
     linear: Linear
-    booster: lgb.Booster | None
+    boosters: tuple[lgb.Booster, ...] = ()
+    net: Net | None = None
 
     def predict(self, matrix: Matrix) -> Floats:
-        """Evaluate for n rows; float64."""
-        found = self.linear.predict(matrix)
-        if self.booster is not None:
-            found = found + np.asarray(self.booster.predict(matrix, num_threads=1))
+        """Answers of all members for n rows; B × n × M (B is 1 except for networks)."""
+        found = self.linear.predict(matrix)[None]
+        if self.boosters:
+            trees = [np.asarray(one.predict(matrix, num_threads=1)) for one in self.boosters]
+            found = found + np.stack(trees, axis=1)
+        if self.net is not None:
+            found = found + self.net.predict(matrix)
         return found
+
+    @property
+    def operations(self) -> int:
+        """Counted cost of a query: multiply-adds, and visited nodes of trees, see `VISIT`."""
+        cost = int(self.linear.coefficients.size) if self.family != "mean" else 0
+        cost += VISIT * sum(_visits(booster) for booster in self.boosters)
+        return cost + (self.net.operations if self.net is not None else 0)
 
 
 def fit_family(
     family: str,
     matrix: Matrix,
-    target: Floats,
+    targets: Floats,
     groups: NDArray[np.int64],
     trees: int,
     seed: int,
@@ -85,60 +124,75 @@ def fit_family(
 
     Args:
         family: One of `FAMILIES`.
-        matrix: Encoded rows, n × k.
-        target: n finite values.
+        matrix: Standardised rows, n × k.
+        targets: n × M; NaN where unknown. Every column knows at least one value.
         groups: Network of each row; rows of a network are never split in inner validation.
         trees: Boosting rounds.
-        seed: Of the trees.
+        seed: Of trees and networks.
     """
-    if family.startswith("linear"):
-        linear = fit_ridge(matrix, target, groups)
+    if family.startswith("linear") or family == "neural":
+        linear = fit_ridge(matrix, targets, groups)
     else:
-        linear = mean_curve(matrix, target)
-    if not family.endswith("trees"):
-        return Fitted(linear, None)
-    return Fitted(linear, fit_trees(matrix, target - linear.predict(matrix), trees, seed))
+        centre = np.nanmean(targets, axis=0)
+        linear = Linear(centre, np.zeros((matrix.shape[1], targets.shape[1])))
+    if family in ("mean", "linear"):
+        return Fitted(family, linear)
+    rest = targets - linear.predict(matrix)
+    if family == "neural":
+        return Fitted(family, linear, net=fit_net(matrix, rest, seed))
+    boosters = [_fit_known(matrix, column, trees, seed) for column in rest.T]
+    return Fitted(family, linear, boosters=tuple(boosters))
 
 
-def mean_curve(matrix: Matrix, target: Floats) -> Linear:
-    """What an average network does at that epoch: a line in the last two columns only.
+def fit_ridge(matrix: Matrix, targets: Floats, groups: NDArray[np.int64]) -> Linear:
+    """Ridge regressions of M outputs, each with a penalty chosen by inner grouped validation."""
+    found = Linear(np.full(targets.shape[1], np.nan), np.zeros((matrix.shape[1], targets.shape[1])))
+    known, of = np.unique(np.isfinite(targets), axis=1, return_inverse=True)
+    for number, rows in enumerate(known.T):
+        columns = np.flatnonzero(of.reshape(-1) == number)
+        part = _fit_complete(matrix[rows], targets[np.ix_(rows, columns)], groups[rows])
+        found.intercept[columns] = part.intercept
+        found.coefficients[:, columns] = part.coefficients
+    return found
 
-    A mean over all epochs would be no fair baseline for accuracy, which rises.
-    """
-    known = _ridge(matrix[:, -EPOCH_COLUMNS:], target, EPOCH_PENALTY)
-    silent = np.zeros(matrix.shape[1] - EPOCH_COLUMNS)
-    return Linear(known.intercept, np.concatenate([silent, known.coefficients]))
 
-
-def fit_ridge(matrix: Matrix, target: Floats, groups: NDArray[np.int64]) -> Linear:
-    """Ridge regression on standardised columns, penalty chosen by inner grouped validation."""
+def _fit_complete(matrix: Matrix, targets: Floats, groups: NDArray[np.int64]) -> Linear:
     networks = np.unique(groups)
     if len(networks) < INNER_FOLDS:
-        return _ridge(matrix, target, PENALTIES[-1] * len(networks))
+        return _ridge(matrix, targets, PENALTIES[-1] * len(networks))
     fold = np.searchsorted(networks, groups) % INNER_FOLDS
-    errors = []
-    for penalty in PENALTIES:
-        error = 0.0
-        for held in range(INNER_FOLDS):
-            train = fold != held
-            size = len(np.unique(groups[train]))
-            model = _ridge(matrix[train], target[train], penalty * size)
-            error += float(np.abs(model.predict(matrix[~train]) - target[~train]).sum())
-        errors.append(error)
-    return _ridge(matrix, target, PENALTIES[int(np.argmin(errors))] * len(networks))
+    errors = np.zeros((len(PENALTIES), targets.shape[1]))
+    for held in range(INNER_FOLDS):
+        train = fold != held
+        size = len(np.unique(groups[train]))
+        for number, penalty in enumerate(PENALTIES):
+            model = _ridge(matrix[train], targets[train], penalty * size)
+            errors[number] += np.abs(model.predict(matrix[~train]) - targets[~train]).sum(axis=0)
+    best = errors.argmin(axis=0)
+    tried = [_ridge(matrix, targets, penalty * len(networks)) for penalty in PENALTIES]
+    columns = np.arange(targets.shape[1])
+    intercepts = np.stack([one.intercept for one in tried])
+    coefficients = np.stack([one.coefficients for one in tried])
+    return Linear(intercepts[best, columns], coefficients[best, :, columns].T)
 
 
-def _ridge(matrix: Matrix, target: Floats, penalty: float) -> Linear:
+def _ridge(matrix: Matrix, targets: Floats, penalty: float) -> Linear:
     wide = matrix.astype(np.float64)
     centre, scale = wide.mean(axis=0), wide.std(axis=0)
     # A column that never varied carries nothing: a scale of 1 makes its coefficient exactly 0.
-    scale[scale < 1e-9] = 1.0
-    unit = (wide - centre) / scale
-    unit[:, wide.std(axis=0) < 1e-9] = 0.0
-    level = float(target.mean())
+    silent = scale < 1e-9
+    unit = (wide - centre) / np.where(silent, 1.0, scale)
+    unit[:, silent] = 0.0
+    level = targets.mean(axis=0)
     gram = unit.T @ unit + penalty * np.eye(unit.shape[1])
-    coefficients = np.linalg.solve(gram, unit.T @ (target - level)) / scale
-    return Linear(level - float(centre @ coefficients), coefficients)
+    solved = np.linalg.solve(gram, unit.T @ (targets - level))
+    coefficients = solved / np.where(silent, 1.0, scale)[:, None]
+    return Linear(level - centre @ coefficients, coefficients)
+
+
+def _fit_known(matrix: Matrix, target: Floats, trees: int, seed: int) -> lgb.Booster:
+    known = np.isfinite(target)
+    return fit_trees(matrix[known], target[known], trees, seed)
 
 
 def fit_trees(matrix: Matrix, target: Floats, trees: int, seed: int) -> lgb.Booster:
@@ -148,7 +202,7 @@ def fit_trees(matrix: Matrix, target: Floats, trees: int, seed: int) -> lgb.Boos
     parameters = {
         "objective": "regression",
         "learning_rate": 0.05,
-        "num_leaves": 15,
+        "num_leaves": LEAVES,
         "min_data_in_leaf": int(np.clip(len(target) // 20, 4, 20)),
         "lambda_l2": 1.0,
         "feature_fraction": 0.7,
@@ -162,31 +216,12 @@ def fit_trees(matrix: Matrix, target: Floats, trees: int, seed: int) -> lgb.Boos
     return lgb.train(parameters, data, num_boost_round=trees)
 
 
-def to_onnx(booster: lgb.Booster, name: str, columns: list[str], encoding: str) -> bytes:
-    """Convert trees to ONNX bytes that are the same for the same trees.
+def _visits(booster: lgb.Booster) -> int:
+    """Nodes that a row visits at most, summed over the trees."""
+    return sum(_depth(tree["tree_structure"]) for tree in booster.dump_model()["tree_info"])
 
-    Args:
-        booster: The trees.
-        name: Name of the graph.
-        columns: Names of the columns; kept in the file's metadata.
-        encoding: Checksum of the encoding; kept in the file's metadata.
-    """
-    import onnx
-    import onnxmltools
-    from onnxmltools.convert.common.data_types import FloatTensorType
 
-    model = onnxmltools.convert_lightgbm(
-        booster,
-        name=name,
-        initial_types=[("x", FloatTensorType([None, len(columns)]))],
-        target_opset=OPSET,
-        zipmap=False,
-    )
-    metadata = {"columns": json.dumps(columns), "encoding": encoding}
-    onnx.helper.set_model_props(model, metadata)
-    # The converter collects the operator sets in a Python set, whose order changes by process.
-    operator_sets = sorted(model.opset_import, key=lambda item: str(item.domain))
-    del model.opset_import[:]
-    model.opset_import.extend(operator_sets)
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
+def _depth(node: dict[str, Any]) -> int:
+    if "left_child" not in node:
+        return 1
+    return 1 + max(_depth(node["left_child"]), _depth(node["right_child"]))

@@ -11,32 +11,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wattproof.errors import WattproofError
-from wattproof.surrogate.curves import LEARNED, POWER, TARGETS, from_scale, to_scale
-from wattproof.surrogate.encoding import Columns, Encoding, Floats, Matrix
-from wattproof.surrogate.models import Linear
+from wattproof.surrogate.cells import bin_of, natural
+from wattproof.surrogate.conformal import Intervals
+from wattproof.surrogate.encoding import Encoding, Floats
+from wattproof.surrogate.heads import Heads
+from wattproof.surrogate.noise import Noise
+from wattproof.surrogate.novelty import Novelty
+from wattproof.surrogate.targets import ALL, ENERGY, POWER, TIME
+
+GRAPH = "models/surrogate.onnx"
 
 
 @dataclass(frozen=True)
-class _Model:
-    linear: Linear
-    session: Any
+class Answer:
+    """Predictions of n configurations, each after an epoch; arrays of n by target.
 
-    def predict(self, matrix: Matrix) -> Floats:
-        found = self.linear.predict(matrix)
-        if self.session is not None:
-            found = found + self.session.run(None, {"x": matrix})[0][:, 0].astype(np.float64)
-        return found
+    Attributes:
+        value: In natural units.
+        low: Lower ends of the intervals; NaN where the campaign was too small to set one.
+        high: Upper ends.
+        noise: Standard deviation between trainings that differ in the seed, on the target's scale:
+            relative for energies and times, absolute for accuracies. NaN where unknown.
+        model: Standard deviation of the models' members, on the same scale; 0 where there is one.
+        novelty: More than 1 means outside of what was trained; n.
+    """
+
+    value: dict[str, Floats]
+    low: dict[str, Floats]
+    high: dict[str, Floats]
+    noise: dict[str, Floats]
+    model: dict[str, Floats]
+    novelty: Floats
 
 
 class Predictor:
-    """Surrogates of accuracy, energy and time, with intervals.
+    """Surrogates of all targets, with intervals.
 
     Attributes:
         encoding: How configurations become numbers.
-        energy_scope: ``node`` or ``gpu``: whose energy it is.
-        epochs: Longest training that was seen, in epochs.
-        families: Model family of each learned target.
+        energy_scope: ``node`` or ``gpu``: whose energy ``energy_j`` is.
         level: Nominal coverage of the intervals.
+        families: Model family of each learned target.
+        targets: What is answered, in order.
+        left_out: Why an optional target is not among them.
+        longest: Longest training that was seen, in epochs.
     """
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -46,95 +64,77 @@ class Predictor:
             files: Contents by name, as `wattproof.surrogate.fit` stored them.
 
         Raises:
-            WattproofError: A model was made for another encoding.
+            WattproofError: The models were made for another encoding.
         """
         about = json.loads(files["surrogate.json"])
-        intervals = json.loads(files["intervals.json"])
         self.encoding = Encoding.from_json(files["encoding.json"])
         self.energy_scope: str = about["energy_scope"]
-        self.epochs: int = about["epochs"]
-        self.families = {target: about["models"][target]["family"] for target in LEARNED}
-        self.level: float = intervals["level"]
-        self._intervals: dict[str, dict[str, Any]] = intervals["targets"]
-        self._draws = np.array(intervals["draws"]["rows"], dtype=np.float64)
+        self.families: dict[str, str] = {t: m["family"] for t, m in about["models"].items()}
+        self.targets: tuple[str, ...] = tuple(about["targets"])
+        self.left_out: dict[str, str] = about["left_out"]
+        self.longest: int = about["longest"]
+        self._heads = Heads.from_dict(about["heads"])
+        self._noise = Noise.from_dict(json.loads(files["noise.json"]))
+        self._intervals = Intervals.from_dict(json.loads(files["intervals.json"]))
+        self._novelty = Novelty.from_dict(json.loads(files["novelty.json"]))
+        self.level: float = self._intervals.level
+        self._scales = tuple(ALL[name].scale for name in self.targets)
+        self._column = {name: column for column, name in enumerate(self.targets)}
         _same_encoding("surrogate.json", about["encoding"], self.encoding)
-        self._models = {
-            target: _Model(
-                Linear.from_dict(about["models"][target]["linear"]),
-                _session(about["models"][target]["trees"], files, self.encoding),
-            )
-            for target in LEARNED
-        }
+        self._session = _session(files[GRAPH], self.encoding)
+        self._outputs = ["accuracy", "cost"] + (["weights"] if self._heads.rising.size > 1 else [])
 
-    def increments(
-        self, columns: Columns, epoch: NDArray[np.int64], run: NDArray[np.int64]
-    ) -> dict[str, Floats]:
-        """Predict accuracy after, and joules and seconds of, single epochs.
+    def answer(self, static: Floats, epoch: NDArray[np.int64], epochs: NDArray[np.int64]) -> Answer:
+        """Predict configurations.
 
         Args:
-            columns: Inputs of n configurations, see `Encoding.static`.
-            epoch: Epoch of each of m rows, 1 to the length of the training.
-            run: Configuration of each of the m rows, 0 to n − 1.
-
-        Returns:
-            m values for each learned target; joules and seconds are positive.
+            static: Encoded configurations, n × k (`Encoding.static`).
+            epoch: Epochs finished, 1 to `epochs`; n.
+            epochs: Length of the training; n.
         """
-        static = self.encoding.static(columns)
-        length = np.asarray(columns["epochs"], dtype=np.float64)
-        matrix = self.encoding.at_epochs(static[run], epoch, length[run])
-        return {
-            target: from_scale(target, model.predict(matrix))
-            for target, model in self._models.items()
-        }
+        guess, spread = self._evaluate(static, epoch, epochs)
+        bins = bin_of(epoch, epochs)
+        noise = self._noise.by_bin[bins]
+        half = self._intervals.half_width(bins, epochs, noise, spread)
+        value, low, high = (
+            natural(one, self._scales) for one in (guess, guess - half, guess + half)
+        )
+        parts = [
+            {name: one[:, column] for name, column in self._column.items()}
+            for one in (value, low, high, noise, spread)
+        ]
+        return Answer(*parts, self._novelty.score(static))
 
-    def bounds(
-        self, target: str, centre: Floats, epoch: NDArray[np.int64], final: NDArray[np.bool_]
+    def noisy(self, value: Mapping[str, Floats], draws: NDArray[np.uint64]) -> dict[str, Floats]:
+        """Shift predictions by what trainings that differ in the seed differ by.
+
+        Shifts of one draw are as correlated over targets as those of the replicates; one draw
+        serves all epochs, so curves stay monotone, and power stays energy over time.
+
+        Args:
+            value: Predictions of all targets, in natural units.
+            draws: For each of n configurations a random 64-bit number.
+        """
+        shift = self._noise.draw(draws)
+        found = {}
+        for name, column in self._column.items():
+            moved = shift[:, column]
+            if ALL[name].scale == "unit":
+                found[name] = np.clip(value[name] + moved, 0.0, 1.0)
+            else:
+                found[name] = value[name] * np.exp(moved)
+        found[POWER] = found[ENERGY] / found[TIME]
+        return found
+
+    def _evaluate(
+        self, static: Floats, epoch: NDArray[np.int64], epochs: NDArray[np.int64]
     ) -> tuple[Floats, Floats]:
-        """Interval of nominal coverage `level` around predictions.
-
-        Args:
-            target: One of the targets.
-            centre: Predictions.
-            epoch: Epochs finished at each.
-            final: Whether that is the end of the training.
-
-        Returns:
-            Lower and upper ends; NaN where the campaign was too small to set an interval.
-        """
-        stored = self._intervals[target]
-        known = [np.nan if width is None else width for width in stored["by_epoch"]]
-        end = np.nan if stored["final"] is None else stored["final"]
-        # Beyond the longest training that was seen only its end can speak.
-        by_epoch = np.array([*known, end])
-        width = np.where(final, end, by_epoch[np.minimum(epoch - 1, len(known))])
-        middle = to_scale(target, centre)
-        return from_scale(target, middle - width), from_scale(target, middle + width)
-
-    def noisy(self, values: Mapping[str, Floats], pick: NDArray[np.int64]) -> dict[str, Floats]:
-        """Shift predictions by the held-out residuals of one run each.
-
-        Residuals of accuracy, energy and time are taken from the same run, so that they are as
-        correlated as in the campaign; one factor serves all epochs, so curves stay monotone.
-
-        Args:
-            values: Predictions of all targets.
-            pick: For each value a large random number that selects the run.
-
-        Raises:
-            WattproofError: No run has residuals of all targets.
-        """
-        if not len(self._draws):
-            raise WattproofError(
-                "This benchmark has no run with known accuracy, energy and time, so it cannot "
-                "draw noise; query it with seed=None."
-            )
-        shift = self._draws[pick % len(self._draws)]
-        found = {
-            target: from_scale(target, to_scale(target, values[target]) + shift[:, index])
-            for index, target in enumerate(LEARNED)
-        }
-        found[POWER] = found["energy_j"] / found["time_s"]
-        return {target: found[target] for target in TARGETS}
+        """Values and spreads on the targets' scales, both n × targets."""
+        found = self._session.run(self._outputs, {"x": static.astype(np.float32)})
+        accuracy, cost, *weights = (one.astype(np.float64) for one in found)
+        return self._heads.at_epoch(
+            accuracy, cost, weights[0] if weights else np.ones((len(static), 1)), epoch, epochs
+        )
 
 
 def _same_encoding(name: str, checksum: str, encoding: Encoding) -> None:
@@ -145,14 +145,12 @@ def _same_encoding(name: str, checksum: str, encoding: Encoding) -> None:
         )
 
 
-def _session(name: str | None, files: Mapping[str, bytes], encoding: Encoding) -> Any:
-    if name is None:
-        return None
+def _session(graph: bytes, encoding: Encoding) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(files[name], options, providers=["CPUExecutionProvider"])
-    _same_encoding(name, session.get_modelmeta().custom_metadata_map["encoding"], encoding)
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    _same_encoding(GRAPH, session.get_modelmeta().custom_metadata_map["encoding"], encoding)
     return session

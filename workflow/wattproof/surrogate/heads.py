@@ -1,0 +1,193 @@
+"""From the few numbers that models give to values at any epoch: pure array arithmetic.
+
+One `Heads` describes all outputs. It is used alike on models in memory (held-out scores) and on a
+published graph (queries), so what was scored is what is answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wattproof.surrogate import shapes
+from wattproof.surrogate.cells import Mask
+from wattproof.surrogate.curves import RunTable
+from wattproof.surrogate.encoding import Floats
+from wattproof.surrogate.shapes import Shape
+from wattproof.surrogate.targets import ACCURACY, ENERGY, LEARNED, POWER, TIME, to_scale
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Meaning of the models' outputs.
+
+    Outputs of n configurations by B members that may disagree:
+
+    * group ``accuracy``, B × n × M: coefficients of the accuracy curve, then targets of kind
+      ``end``;
+    * group ``cost``, B × n × M: logarithm of the mean cost of an epoch, one for each curve, then of
+      targets of kind ``end``;
+    * weights, n × (curves · q): of the rising functions, curve after curve.
+
+    Attributes:
+        learned: Targets with a model, in the order of `wattproof.surrogate.targets.LEARNED`.
+        bending: How accuracies by epoch are written.
+        rising: How cumulative costs by epoch are written.
+    """
+
+    learned: tuple[str, ...]
+    bending: Shape
+    rising: Shape
+
+    def of(self, group: str, kind: str) -> tuple[str, ...]:
+        """Targets of a group and kind, in order."""
+        return tuple(
+            name
+            for name in self.learned
+            if LEARNED[name].group == group and LEARNED[name].kind == kind
+        )
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """Targets that are answered: columns of `at_epoch`."""
+        return (*self.learned, POWER)
+
+    def columns(self, group: str) -> slice:
+        """Columns of `targets` that belong to a group."""
+        border = len(self.of("accuracy", "curve")) + len(self.of("accuracy", "end"))
+        return slice(0, border) if group == "accuracy" else slice(border, len(self.targets))
+
+    @cached_property
+    def _table(self) -> Floats:
+        """Mean accuracy, functions of accuracy, functions of costs, on the grid."""
+        both = [self.bending.mean[:, None], self.bending.functions, self.rising.functions]
+        return np.ascontiguousarray(np.concatenate(both, axis=1))
+
+    @cached_property
+    def _curves(self) -> tuple[int, int, int]:
+        """Number of cost curves, and places of energy and time among them."""
+        names = self.of("cost", "curve")
+        return len(names), names.index(ENERGY), names.index(TIME)
+
+    def at_epoch(
+        self,
+        accuracy: Floats,
+        cost: Floats,
+        weights: Floats,
+        epoch: NDArray[np.int64],
+        epochs: NDArray[np.int64],
+    ) -> tuple[Floats, Floats]:
+        """Evaluate n configurations, each after its epoch.
+
+        Args:
+            accuracy: Outputs of group ``accuracy``.
+            cost: Outputs of group ``cost``.
+            weights: Of the rising functions.
+            epoch: Epochs finished, 1 to `epochs`; n.
+            epochs: Length of the training; n.
+
+        Returns:
+            Values on the scale of each target, and standard deviations of the members, both
+            n × len(targets).
+        """
+        row = shapes.read(self._table, epoch / epochs)
+        border = 1 + self.bending.size
+        first = self.accuracy_at(accuracy, row[:, :border])
+        second = self.cost_at(cost, weights, row[:, border:], epochs)
+        both = [settle(first), settle(second)]
+        value, spread = (np.concatenate([one[i] for one in both], axis=1) for i in (0, 1))
+        return value, spread
+
+    def accuracy_at(self, members: Floats, row: Floats) -> Floats:
+        """Values of group ``accuracy``, from mean and functions (n × (1 + q)); B × n × targets."""
+        q = self.bending.size
+        curve = (members[:, :, :q] * row[:, 1:]).sum(axis=2) + row[:, 0]
+        return np.concatenate([curve[:, :, None], members[:, :, q:]], axis=2)
+
+    def cost_at(
+        self, members: Floats, weights: Floats, row: Floats, epochs: NDArray[np.int64]
+    ) -> Floats:
+        """Logarithms of group ``cost``, from functions (n × q); B × n × targets, power last."""
+        curves, energy, time = self._curves
+        q = self.rising.size
+        if q == 1:  # the line alone: whatever its weight is
+            spent = np.log(row * epochs[:, None])
+        else:
+            share = shapes.combine(weights.reshape(len(row), curves, q), row[:, None, :])
+            spent = np.log(share * epochs[:, None])
+        found = np.empty((*members.shape[:2], members.shape[2] + 1))
+        found[:, :, :-1] = members
+        found[:, :, :curves] += spent
+        found[:, :, -1] = found[:, :, energy] - found[:, :, time]
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold, exactly."""
+        return {
+            "learned": list(self.learned),
+            "bending": self.bending.as_dict(),
+            "rising": self.rising.as_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Heads:
+        """Read what `as_dict` gave."""
+        return cls(
+            tuple(content["learned"]),
+            Shape.from_dict(content["bending"]),
+            Shape.from_dict(content["rising"]),
+        )
+
+
+def settle(members: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of members along the first axis; the latter is 0 for one."""
+    if len(members) == 1:
+        return members[0], np.zeros(members.shape[1:])
+    return members.mean(axis=0), members.std(axis=0, ddof=1)
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What the models of one group learn: measured curves, written by the curve families.
+
+    Attributes:
+        main: R × M, see `Heads`; NaN where unknown.
+        weights: R × (curves · q); of group ``cost`` only.
+        misfit: Root mean square of what the family cannot express, on the targets' scales.
+    """
+
+    main: Floats
+    weights: Floats | None
+    misfit: float
+
+
+def goals(table: RunTable, heads: Heads, group: str, which: Mask) -> Goals:
+    """Write some runs of a table by the curve families of `heads`."""
+    epochs = table.epochs[which]
+    ends = [to_scale(name, table.ends[name][which]) for name in heads.of(group, "end")]
+    if group == "accuracy":
+        cells = table.increments[ACCURACY][which]
+        main = shapes.project_bending(heads.bending, cells, epochs)
+        run, column = np.nonzero(np.isfinite(cells))
+        mean, functions = heads.bending.at((column + 1) / epochs[run])
+        rest = cells[run, column] - mean - (main[run] * functions).sum(axis=1)
+        misfit = float(np.sqrt(np.mean(rest**2))) if len(rest) else float("nan")
+        return Goals(np.column_stack([main, *ends]), None, misfit)
+    levels, weights, squares = [], [], []
+    for name in heads.of(group, "curve"):
+        cells = table.increments[name][which]
+        level, weight = shapes.project_rising(heads.rising, cells, epochs)
+        levels.append(level)
+        weights.append(weight)
+        so_far = np.cumsum(cells, axis=1)
+        run, column = np.nonzero(np.isfinite(so_far))
+        functions = heads.rising.at((column + 1) / epochs[run])[1]
+        share = (weight[run] * functions).sum(axis=1)
+        rest = np.log(so_far[run, column] / (share * epochs[run])) - level[run]
+        squares.append(rest**2)
+    misfit = float(np.sqrt(np.mean(np.concatenate(squares))))
+    return Goals(np.column_stack([*levels, *ends]), np.concatenate(weights, axis=1), misfit)
