@@ -128,7 +128,9 @@ def test_seeds_give_different_draws_that_scatter_like_the_intervals(bench: Bench
     draws = [bench.query(config, seed=s).energy_j.value for s in range(300)]
     assert len(set(draws)) > 15
     inside = [mean.energy_j.low <= d <= mean.energy_j.high for d in draws]
-    assert 0.8 < np.mean(inside) < 1.0
+    assert np.mean(inside) > 0.8
+    # Replicates of the campaign differ by 2 %; three pairs of them tell it to ± 40 %.
+    assert 0.01 < np.std(draws) / mean.energy_j.value < 0.04
     other = bench.sample(seed=4)
     ratio = bench.query(other, seed=0).energy_j.value / bench.query(other).energy_j.value
     assert any(abs(d / mean.energy_j.value - ratio) > 1e-6 for d in draws[:1])
@@ -288,7 +290,7 @@ def test_the_benchmark_with_trees_needs_no_more(tmp_path: Path) -> None:
         folder = make_artefact(synthetic.make(runs=12, replicates=0), tmp_path, trees=10)
     finally:
         models.FAMILIES = original
-    assert len(list((folder / "models").glob("*.onnx"))) == 3
+    assert len(list((folder / "models").glob("*.onnx"))) == 1
     subprocess.run(
         [sys.executable, "-c", BLOCKED, str(folder)], capture_output=True, text=True, check=True
     )

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wattproof.errors import WattproofError
 from wattproof.surrogate import models, shapes
@@ -149,6 +148,8 @@ class Learner:
         line = shapes.rising("line")
         if group == "accuracy":
             cells = table.increments[ACCURACY][train]
+            if not np.isfinite(cells).any():
+                raise _unknown(ACCURACY)
             bending = shapes.bending(curve, cells, table.epochs[train])
             heads = Heads(table.learned, bending, line)
             return heads, goals(table, heads, group, train)
@@ -185,11 +186,13 @@ def _need(heads: Heads, group: str, wanted: Floats) -> None:
     names = [*heads.of(group, "curve"), *heads.of(group, "end")]
     if group == "accuracy":
         names[:1] = [ACCURACY] * heads.bending.size
-    known: NDArray[np.bool_] = np.isfinite(wanted).any(axis=0)
-    for name, there in zip(names, known, strict=True):
-        if not there:
-            raise WattproofError(
-                f"Too few networks have known values of '{name}' to fit a surrogate of it and "
-                "check it on others; look for refused windows in table 'energy' and failed runs "
-                "in table 'runs'."
-            )
+    for name, column in zip(names, wanted.T, strict=True):
+        if not np.isfinite(column).any():
+            raise _unknown(name)
+
+
+def _unknown(name: str) -> WattproofError:
+    return WattproofError(
+        f"Too few networks have known values of '{name}' to fit a surrogate of it and check it on "
+        "others; look for refused windows in table 'energy' and failed runs in table 'runs'."
+    )

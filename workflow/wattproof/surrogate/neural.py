@@ -7,6 +7,7 @@ data. Their mean is the prediction; their disagreement says where the data do no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +95,7 @@ def fit_net(matrix: Matrix, targets: Floats, seed: int, members: int = MEMBERS) 
 def _start(rng: np.random.Generator, members: int, inputs: int, outputs: int) -> Weights:
     """Random weights (He et al., 2015); small ones in the last layer."""
     weights: Weights = []
+    drawn: NDArray[np.float64]
     for fan_in, fan_out, gain in (
         (inputs, HIDDEN, 2.0),
         (HIDDEN, HIDDEN, 2.0),
@@ -120,7 +122,8 @@ def _gradients(weights: Weights, rows: Matrix, wanted: Matrix, mask: Matrix) -> 
     back1 = (back2 @ w2.transpose(0, 2, 1)) * (hidden > 0)
     found: Weights = []
     for inputs, error in ((rows, back1), (hidden, back2), (deeper, out)):
-        found += [inputs.transpose(0, 2, 1) @ error, error.sum(axis=1, keepdims=True)]
+        product: NDArray[Any] = inputs.transpose(0, 2, 1) @ error
+        found += [product, error.sum(axis=1, keepdims=True)]
     return found
 
 

@@ -99,11 +99,18 @@ class Predictor:
         value, low, high = (
             natural(one, self._scales) for one in (guess, guess - half, guess + half)
         )
-        parts = [
-            {name: one[:, column] for name, column in self._column.items()}
-            for one in (value, low, high, noise, spread)
-        ]
-        return Answer(*parts, self._novelty.score(static))
+
+        def named(values: Floats) -> dict[str, Floats]:
+            return {name: values[:, column] for name, column in self._column.items()}
+
+        return Answer(
+            value=named(value),
+            low=named(low),
+            high=named(high),
+            noise=named(noise),
+            model=named(spread),
+            novelty=self._novelty.score(static),
+        )
 
     def noisy(self, value: Mapping[str, Floats], draws: NDArray[np.uint64]) -> dict[str, Floats]:
         """Shift predictions by what trainings that differ in the seed differ by.

@@ -214,8 +214,7 @@ def _components(shape: Shape, cells: Floats, epochs: NDArray[np.int64]) -> Shape
 def _solve(design: Floats, rows: Floats, pull: float) -> Floats:
     """Least squares of many right sides (r × m) by one design (m × q); r × q."""
     gram = design.T @ design + pull * np.eye(design.shape[1])
-    found: Floats = np.linalg.solve(gram, design.T @ rows.T).T
-    return found
+    return np.asarray(np.linalg.solve(gram, design.T @ rows.T).T, dtype=np.float64)
 
 
 def _splines(at: Floats, degree: int, inner: tuple[float, ...]) -> Floats:
