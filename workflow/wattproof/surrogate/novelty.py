@@ -197,8 +197,10 @@ def _alone(values: Floats) -> tuple[float, float, Floats]:
     seen, counts = np.unique(values, return_counts=True)
     span = float(np.ptp(seen)) or max(abs(float(seen[0])), 1.0)
     gaps = np.diff(seen)
-    if has_levels(values, seen):
-        unit = float(gaps.min()) / 5 if len(gaps) else 1e-3 * span
+    if len(seen) == 1:
+        unit = 1e-3 * span
+    elif has_levels(values, seen):
+        unit = float(gaps.min()) / 5
     else:
         padded = np.concatenate([[np.inf], gaps, [np.inf]])
         alone = np.where(counts > 1, 0.0, np.minimum(padded[:-1], padded[1:]))
