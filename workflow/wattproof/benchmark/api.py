@@ -6,35 +6,37 @@ Needs numpy, pandas, pyarrow, ConfigSpace and onnxruntime. Queries are pure func
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from ConfigSpace import ConfigurationSpace
+from ConfigSpace import ConfigurationSpace, Integer
 from numpy.typing import NDArray
 
 from wattproof import space as spaces
-from wattproof.benchmark import domain, manifest, measured
+from wattproof.benchmark import domain, energies, fronts, manifest, measured
+from wattproof.benchmark.inputs import Inputs, Reader
 from wattproof.benchmark.results import Result, Value
+from wattproof.benchmark.sources import Source, Surrogate
 from wattproof.errors import WattproofError
-from wattproof.surrogate.encoding import COMPLEXITY, EPOCHS
-from wattproof.surrogate.predictor import Predictor
-from wattproof.surrogate.targets import CORE as TARGETS
+from wattproof.space.quick import Realiser
+from wattproof.surrogate.encoding import EPOCHS
+from wattproof.surrogate.predictor import Answer
+from wattproof.surrogate.targets import ALL, TIME
+from wattproof.training.schedule import trained_epochs
 
-UNITS = {"accuracy": "1", "energy_j": "J", "time_s": "s", "power_w": "W"}
-CACHE = 65_536
-"""Networks whose costs are remembered; more are computed again."""
+IDLE = "idle_energy_j"
+"""Energy that the machine draws idle in the same time: a part of a training's energy."""
 
-Network = tuple[Any, ...]
-"""Key, multiply-accumulates, parameters, activations, and the space's further `costs`."""
+POOL = 10_000
+"""Configurations that a Pareto front of the space is looked for in, unless told otherwise."""
 
 
 class Benchmark:
@@ -50,10 +52,13 @@ class Benchmark:
         simulated: Whether any of its energies come from a virtual node.
         licence: Licence of the data.
         targets: Unit, meaning and direction of each target.
+        energies: What ``energy`` of `wattproof.load` may be: ``node`` or ``gpu`` (the calibrated
+            one, first), ``gpu``, ``smi``.
+        energy_scope: Whose energy ``energy_j`` is.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Read and verify a benchmark folder; see `wattproof.load`."""
+    def __init__(self, path: str | os.PathLike[str], energy: str | None = None) -> None:
+        """Read and verify a benchmark; see `wattproof.load`."""
         self._manifest, self._files = manifest.read(Path(path))
         self.space = ConfigurationSpace.from_serialized_dict(
             json.loads(self._files["configspace.json"])
@@ -62,18 +67,27 @@ class Benchmark:
         self.simulated: bool = self._manifest["simulated"]
         self.licence: str = self._manifest["licence"]
         self.targets: dict[str, dict[str, str]] = self._manifest["targets"]
-        self._input: dict[str, int] = self._manifest["input"]
         self._space = spaces.get(self._manifest["space"])
         if self._space.configspace() != self.space:
             raise WattproofError(
                 f"{path} was made with another version of the search space "
                 f"'{self._space.name}' ({self._manifest['created_by']}); install that version."
             )
-        self._predictor = Predictor(self._files)
+        surrogate = Surrogate(self._files)
+        self._source: Source = surrogate
+        self._predictor = surrogate.predictor
+        known = energies.views(self._predictor.energy_scope, self._predictor.targets)
+        self._view = energies.choose(energy, known)
+        self.energies = tuple(known)
+        self.energy_scope = self._view.scope
         self._domain = domain.Domain(self.space)
-        shape = getattr(self._space, "architecture", None)
-        self._architecture = list(self._domain.names if shape is None else shape)
-        self._networks: dict[tuple[Any, ...], Network] = {}
+        self._lengths = self._trainings()
+        self._reader = Reader(
+            self._domain,
+            self._predictor.encoding,
+            Realiser(self._space, **self._manifest["input"]),
+            self._lengths,
+        )
 
     def __repr__(self) -> str:
         simulated = ", SIMULATED" if self.simulated else ""
@@ -99,12 +113,52 @@ class Benchmark:
         """How good the surrogates are on networks they have not seen: table ``scores``."""
         return self._frame("scores")
 
-    def sample(self, seed: int = 0) -> dict[str, Any]:
-        """Draw a configuration that builds an allowed network; equal seeds, equal draws."""
+    @property
+    def fidelity_space(self) -> ConfigurationSpace:
+        """The one fidelity: epochs finished, from 1 to the longest training there is.
+
+        A configuration's own training may be shorter: `epochs` tells.
+        """
+        longest = max(self._lengths.values())
+        return ConfigurationSpace({"epoch": Integer("epoch", (1, longest), default=longest)})
+
+    @cached_property
+    def target_stats(self) -> pd.DataFrame:
+        """Smallest and largest measured value of each target (columns ``min``, ``max``).
+
+        To normalise regret with. Rows are targets; NaN where nothing was measured.
+        """
+        table = self.measured()
+        names = [name for name in measured.OBJECTIVES if name in table]
+        return table[names].agg(["min", "max"]).T
+
+    def epochs(self, config: Mapping[str, Any]) -> int:
+        """Return how many epochs the training of a configuration has: its last fidelity."""
+        return int(self._reader.one(config).epochs[0])
+
+    @overload
+    def sample(self, seed: int = 0, n: None = None) -> dict[str, Any]: ...
+
+    @overload
+    def sample(self, seed: int = 0, *, n: int) -> pd.DataFrame: ...
+
+    def sample(self, seed: int = 0, n: int | None = None) -> dict[str, Any] | pd.DataFrame:
+        """Draw configurations that build allowed networks; equal seeds, equal draws.
+
+        Args:
+            seed: From 0 up.
+            n: How many, as a frame for `query_many`; None for one, as a dictionary for `query`.
+                The rows of a longer draw begin with those of a shorter one.
+
+        Raises:
+            WattproofError: Seed or number cannot be drawn with.
+        """
         number = domain.check_seed(seed)
         if number is None or number < 0:
             raise WattproofError(f"seed={seed!r} cannot be drawn with; give a number from 0 up.")
-        return self._space.sample(1, number)[0]
+        if n is None:
+            return self._space.sample(1, number)[0]
+        return pd.DataFrame(self._space.sample(n, number), columns=self._domain.names)
 
     def query(
         self, config: Mapping[str, Any], epoch: int | None = None, seed: int | None = None
@@ -115,8 +169,8 @@ class Benchmark:
             config: A value for each parameter of `space`.
             epoch: After so many epochs; None for the end of the training.
             seed: None for the prediction itself. A number for a noisy draw: what one new training
-                may give, as far off as a held-out run of the campaign was. The draw depends on
-                configuration and seed alone, so the curve of a seed is one curve.
+                may give, as far off as repeated trainings of the campaign were. The draw depends
+                on configuration and seed alone, so the curve of a seed is one curve.
 
         Returns:
             Values with intervals; the intervals are around the prediction, also of a draw.
@@ -125,37 +179,31 @@ class Benchmark:
             WattproofError: A key is unknown or missing, a value or the epoch is out of range, or
                 the configuration builds no allowed network.
         """
-        columns, keys = self._single(config)
-        epochs = int(columns[EPOCHS][0])
-        wanted = np.array([domain.check_epoch(epoch, epochs)])
-        found = self._answer(columns, wanted, domain.check_seed(seed))
-
-        def value(target: str) -> Value:
-            low, high = (float(found[f"{target}_{end}"][0]) for end in ("low", "high"))
-            known = np.isfinite(low) and np.isfinite(high)
-            return Value(
-                float(found[target][0]),
-                low if known else None,
-                high if known else None,
-                UNITS[target],
-            )
-
+        inputs = self._reader.one(config)
+        wanted = domain.check_epoch(epoch, int(inputs.epochs[0]))
+        found = self._answer(inputs, np.array([wanted]), seed)
+        values = {
+            target: _value(target, found)
+            for target in found.value
+            if target in _FIELDS and found.value[target][0] == found.value[target][0]
+        }
         return Result(
-            accuracy=value("accuracy"),
-            energy_j=value("energy_j"),
-            time_s=value("time_s"),
-            power_w=value("power_w"),
-            epoch=int(wanted[0]),
-            network_key=keys[0],
-            in_domain=bool(self._predictor.encoding.in_domain(columns)[0]),
-            provenance="surrogate",
-            energy_scope=self._predictor.energy_scope,
+            epoch=wanted,
+            network_key=inputs.networks[0],
+            in_domain=bool(inputs.inside[0]) and bool(found.novelty[0] <= 1.0),
+            provenance=self._source.provenance,
+            energy_scope=self.energy_scope,
             level=self._predictor.level,
             simulated=self.simulated,
+            **values,
         )
 
     def query_many(
-        self, frame: pd.DataFrame, epoch: int | None = None, seed: int | None = None
+        self,
+        frame: pd.DataFrame,
+        epoch: int | None = None,
+        seed: int | None = None,
+        spread: bool = False,
     ) -> pd.DataFrame:
         """Predict many configurations at once.
 
@@ -163,128 +211,139 @@ class Benchmark:
             frame: One configuration a row, one column a parameter; a column ``epoch`` is allowed.
             epoch: After so many epochs, for all rows; None for the column, or the end.
             seed: As in `query`.
+            spread: Whether to tell the standard deviations behind the intervals, too.
 
         Returns:
-            A frame with the same index: each target with ``_low`` and ``_high``, ``epoch``,
-            ``network_key``, ``in_domain``.
+            A frame with the same index: each target with ``_low`` and ``_high`` (with `spread`
+            also ``_noise`` and ``_model``, see `Value`), ``epoch``, ``network_key``, ``in_domain``.
 
         Raises:
             WattproofError: As `query`.
         """
-        names = [str(name) for name in frame.columns if name != "epoch"]
-        self._domain.check_keys(names, "The frame")
-        for name in names:
-            # Objects one by one: for pandas True is 1, and a list is no value at all.
-            some = frame[name] if frame[name].dtype == object else pd.unique(frame[name])
-            for one in some:
-                self._domain.check_value(name, one, "The frame")
-        columns, keys = self._columns({name: frame[name].to_numpy() for name in names})
-        lengths = columns[EPOCHS].astype(np.int64)
-        asked: Sequence[Any]
+        inputs = self._reader.many(frame)
         if epoch is None and "epoch" in frame.columns:
-            asked = frame["epoch"].tolist()
+            wanted = domain.check_epochs(frame["epoch"].to_numpy(), inputs.epochs)
+        elif epoch is None:
+            wanted = inputs.epochs
         else:
-            asked = [epoch] * len(frame)
-        wanted = np.array(
-            [domain.check_epoch(e, int(n)) for e, n in zip(asked, lengths, strict=True)],
-            dtype=np.int64,
-        )
-        found: dict[str, Any] = self._answer(columns, wanted, domain.check_seed(seed))
-        found |= {
+            asked = np.full(len(frame), epoch, dtype=None if type(epoch) is int else object)
+            wanted = domain.check_epochs(asked, inputs.epochs)
+        found = self._answer(inputs, wanted, seed)
+        columns: dict[str, Any] = _columns(found, tuple(found.value), spread)
+        columns |= {
             "epoch": wanted,
-            "network_key": keys,
-            "in_domain": self._predictor.encoding.in_domain(columns),
+            "network_key": inputs.networks,
+            "in_domain": inputs.inside & (found.novelty <= 1.0),
         }
-        return pd.DataFrame(found, index=frame.index)
+        return pd.DataFrame(columns, index=frame.index)
 
     def curve(self, config: Mapping[str, Any], seed: int | None = None) -> pd.DataFrame:
         """Predict the whole training of one configuration.
 
         Returns:
-            Columns ``epoch`` (1 to the end), ``accuracy``, ``energy_j`` (cumulative, rising) and
-            ``time_s`` (cumulative, rising).
+            A row an epoch: ``epoch`` (1 to the end), ``accuracy``, ``energy_j`` and ``time_s``
+            (cumulative, rising), ``power_w``, and what else is known by epoch, each with
+            ``_low`` and ``_high``.
         """
-        columns, _ = self._single(config)
-        wanted = np.arange(1, int(columns[EPOCHS][0]) + 1)
-        repeated = {name: np.repeat(values, len(wanted)) for name, values in columns.items()}
-        found = self._answer(repeated, wanted, domain.check_seed(seed))
-        names = ("accuracy", "energy_j", "time_s")
-        return pd.DataFrame({"epoch": wanted, **{name: found[name] for name in names}})
+        inputs = self._reader.one(config)
+        wanted = np.arange(1, int(inputs.epochs[0]) + 1)
+        found = self._answer(inputs.repeated(len(wanted)), wanted, seed)
+        names = tuple(t for t in found.value if t == IDLE or ALL[t].kind == "curve")
+        return pd.DataFrame({"epoch": wanted, **_columns(found, names, spread=False)})
 
     def measured(self) -> pd.DataFrame:
         """Return the measured configurations, replicates averaged (``n`` runs each)."""
-        return measured.table(self.dataset, self.curves, self._predictor.energy_scope)
+        return measured.table(self.dataset, self.curves, self._view.name)
 
-    def pareto(self, objectives: Sequence[str] = ("accuracy", "energy_j")) -> pd.DataFrame:
-        """Return the *measured* configurations that no other measured one beats.
+    def pareto(
+        self,
+        objectives: Sequence[str] = ("accuracy", "energy_j"),
+        over: str = "measured",
+        n: int = POOL,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Return the configurations that no other one beats.
 
         Args:
-            objectives: Some of accuracy (maximised), energy_j, time_s, power_w (minimised).
+            objectives: Some of accuracy (maximised), energy_j, time_s, power_w (minimised); of the
+                space also the surrogate's other targets.
+            over: ``measured``: of the measured configurations. ``space``: of `n` configurations of
+                the whole space, as predicted, only those inside of what was trained.
+            n: How many to draw for ``space``.
+            seed: Of that draw.
 
         Raises:
-            WattproofError: An objective is unknown.
+            WattproofError: An objective is unknown, or `over` is neither.
         """
-        return measured.pareto(self.measured(), objectives)
+        if over == "measured":
+            wanted = fronts.check_objectives(objectives, measured.OBJECTIVES)
+            return fronts.front(self.measured(), wanted)
+        if over != "space":
+            raise WattproofError(
+                f"over={over!r} is unknown; give 'measured' for the front of the measured runs or "
+                "'space' for that of predictions."
+            )
+        wanted = fronts.check_objectives(objectives, self._predictor.targets)
+        drawn = self.sample(seed, n=n)
+        found = self.query_many(drawn)
+        return fronts.front(pd.concat([drawn, found], axis=1)[found["in_domain"]], wanted)
+
+    def _trainings(self) -> dict[Any, int]:
+        """Epochs that are trained, by the parameter ``epochs``; under None where there is none."""
+        if EPOCHS not in self._domain.axes:
+            return {None: self._predictor.longest}
+        shorten = int(self._manifest.get("shorten", 1))
+        return {e: trained_epochs(int(e), shorten) for e in self._domain.axes[EPOCHS].values}
 
     def _frame(self, name: str) -> pd.DataFrame:
         frame: pd.DataFrame = pq.read_table(BytesIO(self._files[f"{name}.parquet"])).to_pandas()
         return frame
 
-    def _single(self, config: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], list[str]]:
-        self._domain.check(config)
-        return self._columns({name: np.array([config[name]]) for name in self._domain.names})
+    @cached_property
+    def _idle_w(self) -> float | None:
+        """Typical idle power of the machine (of its GPUs where energies are theirs), in watts."""
+        column = "idle_w" if self._view.name == "node" else "gpu_idle_w"
+        file = BytesIO(self._files["dataset.parquet"])
+        if column not in pq.read_schema(file).names:
+            return None
+        watts = pq.read_table(file, columns=[column])[column].to_numpy()
+        known = watts[np.isfinite(watts)]
+        return float(np.median(known)) if len(known) else None
 
-    def _columns(
-        self, parameters: Mapping[str, NDArray[Any]]
-    ) -> tuple[dict[str, NDArray[Any]], list[str]]:
-        """Add the costs of the realised networks and the length of the training."""
-        points = zip(*(parameters[name].tolist() for name in self._architecture), strict=True)
-        networks = [self._network(point) for point in points]
-        names = (*COMPLEXITY, *self._space.costs)
-        costs = np.array([costs for _, *costs in networks], dtype=np.float64)
-        costs = costs.reshape(-1, len(names))
-        columns = {**parameters, **{name: costs[:, i] for i, name in enumerate(names)}}
-        if EPOCHS not in columns:
-            columns[EPOCHS] = np.full(len(networks), self._predictor.longest)
-        return columns, [key for key, *_ in networks]
-
-    def _network(self, point: tuple[Any, ...]) -> Network:
-        if point not in self._networks:
-            if len(self._networks) >= CACHE:
-                self._networks.clear()
-            config = dict(zip(self._architecture, point, strict=True))
-            network: Any = self._space.realise(config, **self._input)
-            costs = network.complexity()
-            further = network.costs() if self._space.costs else ()
-            self._networks[point] = (
-                *(network.key, costs.macs, costs.params, costs.activations),
-                *further,
-            )
-        return self._networks[point]
-
-    def _answer(
-        self, columns: Mapping[str, NDArray[Any]], wanted: NDArray[np.int64], seed: int | None
-    ) -> dict[str, NDArray[np.float64]]:
-        """Predict n configurations, each after its wanted epoch."""
-        epochs = np.asarray(columns[EPOCHS], dtype=np.int64)
-        answer = self._predictor.answer(self._predictor.encoding.static(columns), wanted, epochs)
-        values = answer.value
-        if seed is not None:
-            draws = self._picks(columns, seed, len(wanted)).astype(np.uint64)
-            values = self._predictor.noisy(values, draws)
-        found: dict[str, NDArray[np.float64]] = {}
-        for target in TARGETS:
-            low, high = answer.low[target], answer.high[target]
-            found |= {target: values[target], f"{target}_low": low, f"{target}_high": high}
+    def _answer(self, inputs: Inputs, wanted: NDArray[np.int64], seed: int | None) -> Answer:
+        """Answer n configurations, each after its wanted epoch."""
+        number = domain.check_seed(seed)
+        draws = None if number is None else self._reader.draws(inputs, number)
+        found = energies.seen(self._source.answer(inputs, wanted, draws), self._view)
+        if self._idle_w is not None:
+            for part in (found.value, found.low, found.high):
+                part[IDLE] = part[TIME] * self._idle_w
+            for part in (found.noise, found.model):
+                part[IDLE] = part[TIME]
         return found
 
-    def _picks(self, columns: Mapping[str, NDArray[Any]], seed: int, n: int) -> NDArray[np.int64]:
-        """A large number for each configuration, fixed by it and the seed on every machine."""
-        texts = [f"{seed}"] * n
-        for name in sorted(self._domain.names):
-            values = columns[name].tolist()
-            # 3 and 3.0 are the same configuration.
-            parts = [repr(float(v)) if isinstance(v, int | float) else str(v) for v in values]
-            texts = [f"{text}|{part}" for text, part in zip(texts, parts, strict=True)]
-        digests = (hashlib.sha256(text.encode()).digest()[:7] for text in texts)
-        return np.array([int.from_bytes(digest) for digest in digests], dtype=np.int64)
+
+_FIELDS = frozenset(Result.__dataclass_fields__)
+_UNITS = {**{name: target.unit for name, target in ALL.items()}, IDLE: "J"}
+
+
+def _value(target: str, found: Answer) -> Value:
+    """Return the value of the only configuration that was asked for."""
+    low, high = float(found.low[target][0]), float(found.high[target][0])
+    noise, model = float(found.noise[target][0]), float(found.model[target][0])
+    known = low == low and high == high  # not NaN
+    return Value(
+        float(found.value[target][0]),
+        low if known else None,
+        high if known else None,
+        _UNITS[target],
+        noise if noise == noise else None,
+        model if model == model else None,
+    )
+
+
+def _columns(found: Answer, names: Sequence[str], spread: bool) -> dict[str, NDArray[np.float64]]:
+    parts = [(found.value, ""), (found.low, "_low"), (found.high, "_high")]
+    if spread:
+        parts += [(found.noise, "_noise"), (found.model, "_model")]
+    return {f"{name}{end}": part[name] for name in names for part, end in parts}

@@ -1,17 +1,12 @@
-"""The measured table of a benchmark, and its Pareto front."""
+"""The measured table of a benchmark."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from wattproof.dataset import included
-from wattproof.errors import WattproofError, did_you_mean
 
-MAXIMISE = ("accuracy",)
 OBJECTIVES = ("accuracy", "energy_j", "time_s", "power_w")
 
 
@@ -51,46 +46,3 @@ def table(dataset: pd.DataFrame, curves: pd.DataFrame, scope: str) -> pd.DataFra
     keys = [*names.values(), "network_key"]
     how = {"n": "sum", **dict.fromkeys(OBJECTIVES, "mean")}
     return runs.groupby(keys, dropna=False, as_index=False).agg(how)
-
-
-def pareto(measured: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
-    """Keep the configurations that no other one beats in all objectives.
-
-    Args:
-        measured: See `table`.
-        objectives: Names of `OBJECTIVES`. Accuracy is maximised, the others are minimised.
-
-    Returns:
-        Rows of `measured`, best in the first objective first.
-
-    Raises:
-        WattproofError: An objective is unknown, or none is given.
-    """
-    if not objectives or isinstance(objectives, str):
-        raise WattproofError(
-            f"objectives={objectives!r} names no list of objectives; give some of "
-            f"{', '.join(OBJECTIVES)}."
-        )
-    for name in objectives:
-        if name not in OBJECTIVES:
-            raise WattproofError(
-                f"'{name}' is no objective of this benchmark.{did_you_mean(name, OBJECTIVES)}"
-            )
-    known = measured.dropna(subset=list(objectives))
-    costs = np.stack(
-        [known[name].to_numpy() * (-1.0 if name in MAXIMISE else 1.0) for name in objectives],
-        axis=1,
-    )
-    front = known[non_dominated(costs)]
-    first = objectives[0]
-    return front.sort_values(first, ascending=first not in MAXIMISE, ignore_index=True)
-
-
-def non_dominated(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of n points (rows) no other point dominates; all columns are minimised."""
-    keep = np.ones(len(costs), dtype=bool)
-    for index, point in enumerate(costs):
-        if keep[index]:
-            beaten = (costs >= point).all(axis=1) & (costs > point).any(axis=1)
-            keep &= ~beaten
-    return keep

@@ -16,12 +16,17 @@ class Value:
         low: Lower end of the interval around the prediction; None if none could be set.
         high: Upper end.
         unit: ``1`` (a share from 0 to 1), ``J``, ``s`` or ``W``.
+        noise: Standard deviation of repeated trainings: relative for energies, times and powers,
+            absolute for accuracies. None where nothing tells it.
+        model: Standard deviation of what the models do not know, on the same scale.
     """
 
     value: float
     low: float | None
     high: float | None
     unit: str
+    noise: float | None = None
+    model: float | None = None
 
     def __str__(self) -> str:
         unit = "" if self.unit == "1" else f" {self.unit}"
@@ -44,9 +49,17 @@ class Result:
         in_domain: Whether the configuration lies inside what was trained. Outside of it the
             intervals promise nothing.
         provenance: Where the numbers come from.
-        energy_scope: ``node`` or ``gpu``: whose energy and power it is.
+        energy_scope: ``node`` or ``gpu``: whose energy and power it is; ``gpu, by nvidia-smi``
+            where it is what that tool says.
         level: Nominal coverage of the intervals.
         simulated: Whether any energy behind it comes from a virtual node.
+        gpu_energy_j: Energy of the training's own GPUs so far: a part of the node's.
+        idle_energy_j: Energy that the machine would have drawn idle meanwhile: a part, too.
+        test_accuracy: Test accuracy at the end of the whole training, whatever the epoch.
+        inference_j_per_image: Energy of the inference of one image, in large batches.
+        latency_s: Time of the inference of one image alone.
+
+    The last five are None where the campaign did not tell them.
     """
 
     accuracy: Value
@@ -60,6 +73,11 @@ class Result:
     energy_scope: str
     level: float
     simulated: bool
+    gpu_energy_j: Value | None = None
+    idle_energy_j: Value | None = None
+    test_accuracy: Value | None = None
+    inference_j_per_image: Value | None = None
+    latency_s: Value | None = None
 
     def __str__(self) -> str:
         lines = [BANNER] if self.simulated else []
@@ -71,6 +89,14 @@ class Result:
             f"  time      {self.time_s}",
             f"  power     {self.power_w}, {self.energy_scope}",
         ]
+        further = {
+            "of which GPU energy": self.gpu_energy_j,
+            "of which idle": self.idle_energy_j,
+            "test accuracy": self.test_accuracy,
+            "inference, an image": self.inference_j_per_image,
+            "latency": self.latency_s,
+        }
+        lines += [f"  {name}  {value}" for name, value in further.items() if value is not None]
         if not self.in_domain:
             lines.append("  outside of what was trained: the intervals promise nothing here")
         return "\n".join(lines)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from wattproof.errors import WattproofError
 from wattproof.space import shapes
 from wattproof.space.base import Space
-from wattproof.space.regnet import network_key
+from wattproof.space.regnet import key_format, network_key
 
 CACHE = 65_536
 """Networks that are remembered; when there are more, all are forgotten."""
@@ -85,8 +85,9 @@ class Realiser:
         sized = ["resolution"] if self._sized and "resolution" not in shaping else []
         self.parameters: tuple[str, ...] = (*shaping, *sized)
         """Parameters that the network and its costs may depend on."""
+        self.costs: tuple[str, ...] = ("macs", "params", "activations", *self._costs)
+        """What `one` and `many` tell beside the key, in their order."""
         self._known: dict[tuple[Any, ...], Identity] = {}
-        self._keys: dict[tuple[int, ...], str] = {}
 
     def one(self, config: Mapping[str, Any]) -> Identity:
         """Realise one configuration, whose values lie in the space.
@@ -94,10 +95,13 @@ class Realiser:
         Raises:
             WattproofError: It builds no allowed network.
         """
-        point = tuple([config[name] for name in self.parameters])
+        return self.at(tuple([config[name] for name in self.parameters]))
+
+    def at(self, point: tuple[Any, ...]) -> Identity:
+        """As `one`, of the values of `parameters`."""
         found = self._known.get(point)
         if found is None:
-            found = self._one(config)
+            found = self._one(dict(zip(self.parameters, point, strict=True)))
             if len(self._known) >= CACHE:
                 self._known.clear()
             self._known[point] = found
@@ -117,7 +121,7 @@ class Realiser:
         macs, params, activations = shapes.costs(shape, resolution, self._input["classes"])
         # Where nothing allowed is built the formulas may have run into nonsense.
         valid = shape.valid & ~shape.tie
-        found = Realised(self._names(shape), macs, params, activations, valid, self._further(valid))
+        found = Realised(_names(shape), macs, params, activations, valid, self._further(valid))
         if not shape.tie.any():
             return found
         return self._each(columns, shape.tie, found)
@@ -156,7 +160,7 @@ class Realiser:
         points = zip(*(columns[name][chosen].tolist() for name in self.parameters), strict=True)
         for row, point in zip(rows, points, strict=True):
             try:
-                network = self.one(dict(zip(self.parameters, point, strict=True)))
+                network = self.at(point)
             except WattproofError:
                 found.valid[row] = False
                 continue
@@ -167,17 +171,23 @@ class Realiser:
             found.valid[row] = True
         return found
 
-    def _names(self, shape: shapes.Shape) -> list[str]:
-        group = shapes.largest_group(shape)
-        columns = np.broadcast_arrays(shape.stem, group, *shape.widths, *shape.depths)
-        rows = list(zip(*(column.tolist() for column in columns), strict=True))
-        known = self._keys
-        if len(known) > CACHE:
-            known.clear()
-        stages = len(shape.widths)
-        for row in set(rows).difference(known):
-            known[row] = _key(row[0], row[1], row[2 : 2 + stages], row[2 + stages :])
-        return [known[row] for row in rows]
+
+def _names(shape: shapes.Shape) -> list[str]:
+    """Names of n networks: formatted together, by how many stages they have."""
+    group = shapes.largest_group(shape)
+    stem, group, *rest = np.broadcast_arrays(shape.stem, group, *shape.widths, *shape.depths)
+    widths, depths = rest[: len(shape.widths)], rest[len(shape.widths) :]
+    stages = sum((depth > 0).astype(np.int64) for depth in depths)
+    found = np.empty(len(stem), dtype=object)
+    for count in np.unique(stages).tolist():
+        there = stages == count
+        columns = [stem, *widths[:count], *depths[:count], group]
+        text = key_format(count)
+        found[there] = [
+            text % row for row in zip(*(c[there].tolist() for c in columns), strict=True)
+        ]
+    names: list[str] = found.tolist()
+    return names
 
 
 def _key(stem: int, group: int, widths: tuple[int, ...], depths: tuple[int, ...]) -> str:

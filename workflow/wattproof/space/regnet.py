@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import groupby
 
 from wattproof.errors import WattproofError
@@ -198,8 +198,14 @@ def network_key(
     stem_width: int, widths: tuple[int, ...], depths: tuple[int, ...], group_width: int
 ) -> str:
     """Canonical name of a network; `group_width` is the largest group that occurs in it."""
-    stages, blocks = "x".join(map(str, widths)), "x".join(map(str, depths))
-    return f"regnet-s{stem_width}-w{stages}-d{blocks}-g{group_width}"
+    return key_format(len(widths)) % (stem_width, *widths, *depths, group_width)
+
+
+@cache
+def key_format(stages: int) -> str:
+    """Format of a network's name: stem, widths, depths, and group go into it."""
+    numbers = "x".join(["%d"] * stages)
+    return f"regnet-s%d-w{numbers}-d{numbers}-g%d"
 
 
 def output_side(side: int, stride: int) -> int:

@@ -113,6 +113,29 @@ class Encoding:
             inside &= np.isin(np.asarray(columns[source], dtype=str), known)
         return inside
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the columns are made of: parameters, `EPOCHS`, `COMPLEXITY`, further costs."""
+        return tuple(dict.fromkeys(feature.source for feature in self.features))
+
+    def columns(self, source: str) -> list[int]:
+        """Columns of the matrix that are made of one source."""
+        return [index for index, f in enumerate(self.features) if f.source == source]
+
+    def table(self, source: str, values: Sequence[Any]) -> Floats:
+        """Encode single values of a source: one row a value, its `columns` in order."""
+        array = np.array(values)
+        parts = [_transformed(array, self.features[index]) for index in self.columns(source)]
+        return np.stack(parts, axis=1)
+
+    def trained(self, source: str, values: Sequence[Any]) -> NDArray[np.bool_]:
+        """Whether each value lies in the trained range, or is a trained category."""
+        if source in self.categories:
+            return np.isin(np.array(values, dtype=str), self.categories[source])
+        low, high = self.ranges[source]
+        numbers = np.array(values, dtype=np.float64)
+        return np.asarray((numbers >= low) & (numbers <= high))
+
     def to_json(self) -> str:
         """Return the encoding as JSON text, checksum included."""
         return json.dumps({**self._content(), "checksum": self.checksum}, indent=1, sort_keys=True)
@@ -158,6 +181,7 @@ def learn(columns: Columns, parameters: Sequence[str], opaque: Collection[str] =
     for source in sources:
         values = np.asarray(columns[source])
         if values.dtype.kind in "biuf":
+            values = values.astype(np.float64)
             low, high = float(values.min()), float(values.max())
             ranges[source] = (low, high)
             wide = low > 0 and high >= LOG_SPAN * low
@@ -195,7 +219,7 @@ def columns_of(dataset: pd.DataFrame) -> tuple[dict[str, NDArray[Any]], list[str
         for prefix in ("config_", "cost_")
     )
     wanted = {**found, **{name: name for name in COMPLEXITY}, **further}
-    wanted.setdefault(EPOCHS, EPOCHS)
+    wanted[EPOCHS] = EPOCHS  # what was trained, which a shortened campaign has less of
     columns: dict[str, NDArray[Any]] = {}
     for source, name in wanted.items():
         values = dataset[name]
