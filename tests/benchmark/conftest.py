@@ -23,3 +23,9 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bench(artefact: Path) -> Benchmark:
     return wattproof.load(artefact)
+
+
+@pytest.fixture(scope="session")
+def packed(artefact: Path) -> Path:
+    """The same benchmark as one file."""
+    return artefact.with_name(f"{artefact.name}.wattproof.zip")

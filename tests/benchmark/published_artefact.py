@@ -35,5 +35,6 @@ def publish_again(folder: Path, out: Path, **changes: object) -> None:
         "simulated": True,
         "licence": "CC-BY-4.0",
         "out_dir": out,
+        "archive_path": out.with_name(f"{out.name}.wattproof.zip"),
     }
     publish.publish(**(arguments | changes))
