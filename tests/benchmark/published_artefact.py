@@ -18,6 +18,8 @@ def make_artefact(campaign: synthetic.Campaign, folder: Path, **settings: object
         ("dataset", campaign.dataset),
         ("curves", campaign.curves),
         ("scores", found.scores),
+        ("coverage", found.coverage),
+        ("growth", found.growth),
     ):
         tables.write(frame, name, folder / f"{name}.parquet", synthetic.META)
     publish_again(folder, folder / "benchmark")
@@ -29,6 +31,8 @@ def publish_again(folder: Path, out: Path, **changes: object) -> None:
         "dataset_path": folder / "dataset.parquet",
         "curves_path": folder / "curves.parquet",
         "scores_path": folder / "scores.parquet",
+        "coverage_path": folder / "coverage.parquet",
+        "growth_path": folder / "growth.parquet",
         "surrogate_dir": folder / "surrogate",
         "space_name": "regnet_demo",
         "campaign": "synthetic",

@@ -14,6 +14,7 @@ from wattproof import tables
 from wattproof.benchmark import manifest
 from wattproof.benchmark.api import Benchmark
 from wattproof.errors import WattproofError
+from wattproof.surrogate import store
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -47,17 +48,19 @@ def test_manifest_says_what_it_is(artefact: Path, bench: Benchmark) -> None:
     assert content["licence"] == "CC-BY-4.0"
     assert content["created_by"] == f"wattproof {wattproof.__version__}"
     assert content["input"] == {"resolution": 32, "classes": 10}
-    assert {k: v["unit"] for k, v in content["targets"].items()} == {
-        "accuracy": "1",
-        "energy_j": "J",
-        "time_s": "s",
-        "power_w": "W",
-    }
+    units = {k: v["unit"] for k, v in content["targets"].items()}
+    core = {"accuracy": "1", "energy_j": "J", "time_s": "s", "power_w": "W"}
+    assert {name: units[name] for name in core} == core
+    assert content["targets"]["energy_j"]["meaning"] == "energy of the node, all epochs so far"
     assert set(content["files"]) == set(files(artefact)) - {"manifest.json"}
     assert bench.simulated
     assert "SIMULATED" in repr(bench)
     assert bench.name == "synthetic"
     assert set(bench.space) == set(bench.sample(seed=0))
+
+
+def test_all_files_of_a_surrogate_are_required() -> None:
+    assert set(store.FILES) <= set(manifest.REQUIRED)
 
 
 def test_no_pickle_is_published(artefact: Path) -> None:

@@ -8,6 +8,8 @@ rule benchmark:
         dataset=f"{RESULTS}/tables/dataset.parquet",
         curves=f"{RESULTS}/tables/curves.parquet",
         scores=f"{RESULTS}/tables/scores.parquet",
+        coverage=f"{RESULTS}/tables/coverage.parquet",
+        growth=f"{RESULTS}/tables/growth.parquet",
         models=f"{RESULTS}/surrogate",
     output:
         folder=directory(f"{RESULTS}/benchmark"),

@@ -7,15 +7,12 @@ from wattproof.benchmark import publish
 
 with rule.logged(snakemake):
     settings = snakemake.params.settings
-    more = {
-        f"{name}_path": Path(snakemake.input[name])
-        for name in ("coverage", "growth")
-        if name in snakemake.input.keys()  # noqa: SIM118
-    }
     publish.publish(
         dataset_path=Path(snakemake.input.dataset),
         curves_path=Path(snakemake.input.curves),
         scores_path=Path(snakemake.input.scores),
+        coverage_path=Path(snakemake.input.coverage),
+        growth_path=Path(snakemake.input.growth),
         surrogate_dir=Path(snakemake.input.models),
         space_name=snakemake.params.space,
         campaign=snakemake.params.campaign,
@@ -26,5 +23,4 @@ with rule.logged(snakemake):
         config=snakemake.params.config,
         out_dir=Path(snakemake.output.folder),
         archive_path=Path(snakemake.output.archive),
-        **more,
     )

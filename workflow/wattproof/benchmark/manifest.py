@@ -28,11 +28,11 @@ REQUIRED = (
     "configspace.json",
     "curves.parquet",
     "dataset.parquet",
-    "encoding.json",
     "scores.parquet",
-    "surrogate.json",
+    *("encoding.json", "intervals.json", "noise.json", "novelty.json", "surrogate.json"),
+    "models/surrogate.onnx",
 )
-"""Files that every benchmark has; what else the surrogate consists of comes with them."""
+"""Files that every benchmark has; tables ``coverage`` and ``growth`` come with them if they are."""
 
 FORMATS = (".json", ".md", ".onnx", ".parquet")
 """Formats that carry data and no programme. A pickle runs code when it is read."""

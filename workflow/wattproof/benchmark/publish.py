@@ -24,16 +24,10 @@ from wattproof.benchmark import archive, card, contents, facts, manifest, snapsh
 from wattproof.benchmark.api import Benchmark
 from wattproof.errors import WattproofError
 from wattproof.space import Complexity, Space
+from wattproof.surrogate.targets import ALL, CORE
 
 SIDES = range(8, 257)
 """Image sizes that a campaign may have (schema of the campaign file)."""
-
-TARGETS = {
-    "accuracy": ("1", "validation accuracy after the epoch, 0 to 1", "maximise"),
-    "energy_j": ("J", "energy of the {scope}, all epochs so far", "minimise"),
-    "time_s": ("s", "duration of all epochs so far", "minimise"),
-    "power_w": ("W", "mean power of the {scope}, all epochs so far", "minimise"),
-}
 
 VERSIONS = ("numpy", "pandas", "pyarrow", "onnx", "onnxruntime", "lightgbm", "scikit-learn")
 """Packages whose versions decide the bytes of a benchmark."""
@@ -106,7 +100,7 @@ def publish(
         made_by=_versions(),
     )
     card_facts = facts.gather(product)
-    targets = _targets(product.about["energy_scope"])
+    targets = _targets(product.about)
     files |= {
         "campaign.json": _json(product.campaign),
         "card.json": _json(card_facts),
@@ -198,10 +192,15 @@ def _replace(path: Path, content: bytes) -> None:
     os.replace(part, path)
 
 
-def _targets(scope: str) -> dict[str, dict[str, str]]:
+def _targets(about: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {
-        name: {"unit": unit, "meaning": meaning.format(scope=scope), "direction": direction}
-        for name, (unit, meaning, direction) in TARGETS.items()
+        name: {
+            "unit": ALL[name].unit,
+            "meaning": ALL[name].meaning.format(scope=about["energy_scope"]),
+            "direction": ALL[name].direction,
+        }
+        for name in ALL
+        if name in about["targets"] or name in CORE
     }
 
 
