@@ -626,3 +626,17 @@ def test_what_the_page_shows_runs(tmp_path: Path, capsys: pytest.CaptureFixture[
         column.name for part in ("dataset", "curves") for column in tables.TABLES[part].columns
     ]:
         assert name in page, f"{name} is not explained"
+
+
+def test_scores_are_held_out_by_the_folds_of_the_data_set() -> None:
+    from surrogate_campaign import make
+
+    from wattproof.surrogate import scoring
+    from wattproof.surrogate.curves import tabulate
+
+    campaign = make(runs=17, replicates=3)
+    table = tabulate(campaign.dataset, campaign.curves)
+    dealt = dataset.deal(campaign.dataset["network_key"], 4, 9)
+    key_of = campaign.dataset.set_index("run_id")["network_key"]
+    mine = [dealt[key_of[run_id]] for run_id in table.run_ids]
+    assert scoring.assign_folds(table.networks, 4, 9)[0].tolist() == mine
