@@ -21,15 +21,14 @@ from ConfigSpace import ConfigurationSpace, Integer
 from numpy.typing import NDArray
 
 from wattproof import space as spaces
-from wattproof.benchmark import domain, energies, fronts, manifest, measured
+from wattproof.benchmark import domain, energies, fronts, manifest, measured, sources
 from wattproof.benchmark.inputs import Inputs, Reader
 from wattproof.benchmark.results import Result, Value
-from wattproof.benchmark.sources import Source, Surrogate
 from wattproof.errors import WattproofError
 from wattproof.space.quick import Realiser
 from wattproof.surrogate.encoding import EPOCHS
 from wattproof.surrogate.predictor import Answer
-from wattproof.surrogate.targets import ALL, TIME
+from wattproof.surrogate.targets import ALL, ENERGY, TIME
 from wattproof.training.schedule import trained_epochs
 
 IDLE = "idle_energy_j"
@@ -73,8 +72,8 @@ class Benchmark:
                 f"{path} was made with another version of the search space "
                 f"'{self._space.name}' ({self._manifest['created_by']}); install that version."
             )
-        surrogate = Surrogate(self._files)
-        self._source: Source = surrogate
+        surrogate = sources.Surrogate(self._files)
+        self._source: sources.Source = surrogate
         self._predictor = surrogate.predictor
         known = energies.views(self._predictor.energy_scope, self._predictor.targets)
         self._view = energies.choose(energy, known)
@@ -181,16 +180,18 @@ class Benchmark:
         """
         inputs = self._reader.one(config)
         wanted = domain.check_epoch(epoch, int(inputs.epochs[0]))
-        found = self._answer(inputs, np.array([wanted]), seed)
-        values = {
-            target: _value(target, found)
-            for target in found.value
-            if target in _FIELDS and found.value[target][0] == found.value[target][0]
+        rows, novelty = self._single(inputs, np.array([wanted]), domain.check_seed(seed))
+        if self._idle_w is not None:
+            watts = self._idle_w
+            value, low, high, noise, model = rows[TIME]
+            rows[IDLE] = (value * watts, low * watts, high * watts, noise, model)
+        values: dict[str, Any] = {
+            name: _value(unit, rows[name]) for name, unit in _UNITS.items() if name in rows
         }
         return Result(
             epoch=wanted,
             network_key=inputs.networks[0],
-            in_domain=bool(inputs.inside[0]) and bool(found.novelty[0] <= 1.0),
+            in_domain=bool(inputs.inside[0]) and novelty <= 1.0,
             provenance=self._source.provenance,
             energy_scope=self.energy_scope,
             level=self._predictor.level,
@@ -310,6 +311,16 @@ class Benchmark:
         known = watts[np.isfinite(watts)]
         return float(np.median(known)) if len(known) else None
 
+    def _single(
+        self, inputs: Inputs, wanted: NDArray[np.int64], seed: int | None
+    ) -> tuple[dict[str, sources.Row], float]:
+        """Answer one configuration after its wanted epoch: rows by target, and novelty."""
+        draws = None if seed is None else self._reader.draws(inputs, seed)
+        if isinstance(self._source, sources.Surrogate) and self._view.target == ENERGY:
+            return self._source.one(inputs, wanted, draws)
+        found = self._source.answer(inputs, wanted, draws)
+        return sources.single(energies.seen(found, self._view))
+
     def _answer(self, inputs: Inputs, wanted: NDArray[np.int64], seed: int | None) -> Answer:
         """Answer n configurations, each after its wanted epoch."""
         number = domain.check_seed(seed)
@@ -323,20 +334,22 @@ class Benchmark:
         return found
 
 
-_FIELDS = frozenset(Result.__dataclass_fields__)
-_UNITS = {**{name: target.unit for name, target in ALL.items()}, IDLE: "J"}
+_UNITS = {
+    name: unit
+    for name, unit in {**{name: target.unit for name, target in ALL.items()}, IDLE: "J"}.items()
+    if name in Result.__dataclass_fields__
+}
+"""Units of the targets that a result has a field for."""
 
 
-def _value(target: str, found: Answer) -> Value:
-    """Return the value of the only configuration that was asked for."""
-    low, high = float(found.low[target][0]), float(found.high[target][0])
-    noise, model = float(found.noise[target][0]), float(found.model[target][0])
+def _value(unit: str, row: sources.Row) -> Value:
+    value, low, high, noise, model = row
     known = low == low and high == high  # not NaN
     return Value(
-        float(found.value[target][0]),
+        value,
         low if known else None,
         high if known else None,
-        _UNITS[target],
+        unit,
         noise if noise == noise else None,
         model if model == model else None,
     )

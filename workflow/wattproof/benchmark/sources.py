@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,19 @@ class Source(Protocol):
         ...
 
 
+Row = tuple[float, float, float, float, float]
+"""Value, low, high, noise and model of one target; NaN where unknown."""
+
+
+def single(answer: Answer) -> tuple[dict[str, Row], float]:
+    """Return the rows by target, and the novelty, of the only configuration of an answer."""
+    parts = (answer.value, answer.low, answer.high, answer.noise, answer.model)
+    rows: dict[str, Any] = {
+        name: tuple(float(part[name][0]) for part in parts) for name in parts[0]
+    }
+    return rows, float(answer.novelty[0])
+
+
 class Surrogate:
     """The published models."""
 
@@ -51,3 +64,12 @@ class Surrogate:
         if draws is None:
             return found
         return dataclasses.replace(found, value=self.predictor.noisy(found.value, draws))
+
+    def one(
+        self, inputs: Inputs, epoch: NDArray[np.int64], draws: NDArray[np.uint64] | None
+    ) -> tuple[dict[str, Row], float]:
+        """As `single` of `answer`, with less around it."""
+        predictor = self.predictor
+        parts = predictor.parts(inputs.static, epoch, inputs.epochs, draws)
+        rows: Any = zip(predictor.targets, zip(*parts[:, 0].tolist(), strict=True), strict=True)
+        return dict(rows), float(predictor.novelty(inputs.static)[0])

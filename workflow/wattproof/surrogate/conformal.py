@@ -114,8 +114,12 @@ class Intervals:
         Returns:
             n × M; NaN where the campaign was too small to set an interval.
         """
+        return np.asarray(self.quantile(bins, epochs) * self.scale(noise, spread))
+
+    def quantile(self, bins: Ints, epochs: Ints) -> Floats:
+        """Half-widths over their `scale`; n × M. Arguments as of `half_width`."""
         stratum = np.searchsorted(self.edges, epochs, side="right")
-        return np.asarray(self.quantiles[stratum, bins] * self.scale(noise, spread))
+        return np.asarray(self.quantiles[stratum, bins])
 
     def scale(self, noise: Floats, spread: Floats) -> Floats:
         """Scale that residuals are divided by; n × M."""

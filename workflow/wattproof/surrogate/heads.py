@@ -21,6 +21,24 @@ from wattproof.surrogate.shapes import Shape
 from wattproof.surrogate.targets import ACCURACY, ENERGY, LEARNED, POWER, TIME, to_scale
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where n trainings are: the curve families' functions there.
+
+    Attributes:
+        bending: Mean accuracy and functions of accuracies; n × (1 + q).
+        rising: Functions of costs; n × q.
+        length: Length of the training, in epochs; n × 1.
+        spent: Logarithm of the epochs' share of a cost, where the line is the only function and
+            models have no say in it; n × 1.
+    """
+
+    bending: Floats
+    rising: Floats
+    length: NDArray[np.int64]
+    spent: Floats | None
+
+
 @dataclass(frozen=True)
 class Heads:
     """Meaning of the models' outputs.
@@ -94,12 +112,30 @@ class Heads:
             Values on the scale of each target, and standard deviations of the members, both
             n × len(targets).
         """
+        return self.evaluate(accuracy, cost, weights, self.moment(epoch, epochs))
+
+    def moment(self, epoch: NDArray[np.int64], epochs: NDArray[np.int64]) -> Moment:
+        """Return all that values depend on beside the models' outputs; arguments of `at_epoch`."""
         row = shapes.read(self._table, epoch / epochs)
         border = 1 + self.bending.size
-        first = self.accuracy_at(accuracy, row[:, :border])
-        second = self.cost_at(cost, weights, row[:, border:], epochs)
-        both = [settle(first), settle(second)]
-        value, spread = (np.concatenate([one[i] for one in both], axis=1) for i in (0, 1))
+        length = epochs[:, None]
+        spent = np.log(row[:, border:] * length) if self.rising.size == 1 else None
+        return Moment(row[:, :border], row[:, border:], length, spent)
+
+    def evaluate(
+        self, accuracy: Floats, cost: Floats, weights: Floats, moment: Moment
+    ) -> tuple[Floats, Floats]:
+        """As `at_epoch`, at a moment that is known already."""
+        first = self.accuracy_at(accuracy, moment.bending)
+        second = self._cost_at(cost, weights, moment)
+        border = first.shape[2]
+        value = np.empty((first.shape[1], len(self.targets)))
+        spread = np.zeros_like(value)
+        for members, columns in ((first, slice(border)), (second, slice(border, None))):
+            if len(members) == 1:
+                value[:, columns] = members[0]
+            else:
+                value[:, columns], spread[:, columns] = settle(members)
         return value, spread
 
     def accuracy_at(self, members: Floats, row: Floats) -> Floats:
@@ -112,13 +148,15 @@ class Heads:
         self, members: Floats, weights: Floats, row: Floats, epochs: NDArray[np.int64]
     ) -> Floats:
         """Logarithms of group ``cost``, from functions (n × q); B × n × targets, power last."""
+        spent = np.log(row * epochs[:, None]) if self.rising.size == 1 else None
+        return self._cost_at(members, weights, Moment(row, row, epochs[:, None], spent))
+
+    def _cost_at(self, members: Floats, weights: Floats, moment: Moment) -> Floats:
         curves, energy, time = self._curves
-        q = self.rising.size
-        if q == 1:  # the line alone: whatever its weight is
-            spent = np.log(row * epochs[:, None])
-        else:
-            share = shapes.combine(weights.reshape(len(row), curves, q), row[:, None, :])
-            spent = np.log(share * epochs[:, None])
+        spent = moment.spent
+        if spent is None:
+            shaped = weights.reshape(len(moment.length), curves, self.rising.size)
+            spent = np.log(shapes.combine(shaped, moment.rising[:, None, :]) * moment.length)
         found = np.empty((*members.shape[:2], members.shape[2] + 1))
         found[:, :, :-1] = members
         found[:, :, :curves] += spent
@@ -145,9 +183,13 @@ class Heads:
 
 def settle(members: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation of members along the first axis; the latter is 0 for one."""
-    if len(members) == 1:
+    count = len(members)
+    if count == 1:
         return members[0], np.zeros(members.shape[1:])
-    return members.mean(axis=0), members.std(axis=0, ddof=1)
+    # As np.std computes it, without the Python around it: single queries feel that.
+    mean = np.add.reduce(members, axis=0) / count
+    off = members - mean
+    return mean, np.sqrt(np.add.reduce(off * off, axis=0) / (count - 1))
 
 
 @dataclass(frozen=True)

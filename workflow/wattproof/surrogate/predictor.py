@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wattproof.errors import WattproofError
-from wattproof.surrogate.cells import bin_of, natural
+from wattproof.surrogate.cells import bin_of
 from wattproof.surrogate.conformal import Intervals
 from wattproof.surrogate.encoding import Encoding, Floats
-from wattproof.surrogate.heads import Heads
+from wattproof.surrogate.heads import Heads, Moment
 from wattproof.surrogate.noise import Noise
 from wattproof.surrogate.novelty import Novelty
 from wattproof.surrogate.targets import ALL, ENERGY, POWER, TIME
 
 GRAPH = "models/surrogate.onnx"
+
+_NO_WEIGHTS = np.ones((1, 1))
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,14 @@ class Predictor:
         self._intervals = Intervals.from_dict(json.loads(files["intervals.json"]))
         self._novelty = Novelty.from_dict(json.loads(files["novelty.json"]))
         self.level: float = self._intervals.level
-        self._scales = tuple(ALL[name].scale for name in self.targets)
+        scales = [ALL[name].scale for name in self.targets]
+        self._border = scales.count("unit")
+        """Targets that are shares come first, then those of a logarithmic scale."""
+        if scales != sorted(scales, key="unit".__ne__):
+            raise WattproofError(
+                "The surrogate's targets are not in order; fit and publish it again."
+            )
+        self._moments: dict[tuple[int, int], _Moment] = {}
         self._column = {name: column for column, name in enumerate(self.targets)}
         _same_encoding("surrogate.json", about["encoding"], self.encoding)
         self._session = _session(files[GRAPH], self.encoding)
@@ -92,13 +101,7 @@ class Predictor:
             epoch: Epochs finished, 1 to `epochs`; n.
             epochs: Length of the training; n.
         """
-        guess, spread = self._evaluate(static, epoch, epochs)
-        bins = bin_of(epoch, epochs)
-        noise = self._noise.by_bin[bins]
-        half = self._intervals.half_width(bins, epochs, noise, spread)
-        value, low, high = (
-            natural(one, self._scales) for one in (guess, guess - half, guess + half)
-        )
+        value, low, high, noise, model = self.parts(static, epoch, epochs)
 
         def named(values: Floats) -> dict[str, Floats]:
             return {name: values[:, column] for name, column in self._column.items()}
@@ -108,9 +111,85 @@ class Predictor:
             low=named(low),
             high=named(high),
             noise=named(noise),
-            model=named(spread),
-            novelty=self._novelty.score(static),
+            model=named(model),
+            novelty=self.novelty(static),
         )
+
+    def parts(
+        self,
+        static: Floats,
+        epoch: NDArray[np.int64],
+        epochs: NDArray[np.int64],
+        draws: NDArray[np.uint64] | None = None,
+    ) -> Floats:
+        """As `answer`, in one array: what one query after the other is made of.
+
+        Args:
+            static: Encoded configurations, n × k.
+            epoch: Epochs finished, 1 to `epochs`; n.
+            epochs: Length of the training; n.
+            draws: For each configuration a random number: values are then as `noisy` makes them.
+
+        Returns:
+            5 × n × targets: value, low, high, noise, model.
+        """
+        moment = self._moment(epoch, epochs)
+        accuracy, cost, *weights = self._session.run(
+            self._outputs, {"x": static.astype(np.float32)}
+        )
+        guess, spread = self._heads.evaluate(
+            accuracy.astype(np.float64),
+            cost.astype(np.float64),
+            weights[0].astype(np.float64) if weights else _NO_WEIGHTS,
+            moment.heads,
+        )
+        half = moment.quantile * self._intervals.scale(moment.noise, spread)
+        found = np.empty((5, *guess.shape))
+        found[0] = guess
+        np.subtract(guess, half, out=found[1])
+        np.add(guess, half, out=found[2])
+        found[3], found[4] = moment.noise, spread
+        self._natural(found[:3])
+        if draws is not None:
+            self._shift(found[0], draws)
+        return found
+
+    def novelty(self, static: Floats) -> Floats:
+        """How far configurations lie outside of what was trained: more than 1 is; n."""
+        return self._novelty.score(static)
+
+    def _moment(self, epoch: NDArray[np.int64], epochs: NDArray[np.int64]) -> _Moment:
+        """All that depends on the epochs alone; single queries, which ask for few, find it kept."""
+        key = (int(epoch[0]), int(epochs[0])) if len(epoch) == 1 else None
+        found = None if key is None else self._moments.get(key)
+        if found is None:
+            bins = bin_of(epoch, epochs)
+            found = _Moment(
+                self._heads.moment(epoch, epochs),
+                self._noise.by_bin[bins],
+                self._intervals.quantile(bins, epochs),
+            )
+            if key is not None:
+                self._moments[key] = found
+        return found
+
+    def _natural(self, values: Floats) -> None:
+        """Bring values (… × targets) from the targets' scales to natural units, in place."""
+        shares, positive = values[..., : self._border], values[..., self._border :]
+        np.maximum(shares, 0.0, out=shares)
+        np.minimum(shares, 1.0, out=shares)
+        np.exp(positive, out=positive)
+
+    def _shift(self, value: Floats, draws: NDArray[np.uint64]) -> None:
+        """As `noisy`, of an array n × targets, in place."""
+        shift = self._noise.draw(draws)
+        energy, time, power = (self._column[name] for name in (ENERGY, TIME, POWER))
+        shift[:, power] = shift[:, energy] - shift[:, time]
+        shares = value[:, : self._border]
+        shares += shift[:, : self._border]
+        np.maximum(shares, 0.0, out=shares)
+        np.minimum(shares, 1.0, out=shares)
+        value[:, self._border :] *= np.exp(shift[:, self._border :])
 
     def noisy(self, value: Mapping[str, Floats], draws: NDArray[np.uint64]) -> dict[str, Floats]:
         """Shift predictions by what trainings that differ in the seed differ by.
@@ -122,26 +201,24 @@ class Predictor:
             value: Predictions of all targets, in natural units.
             draws: For each of n configurations a random 64-bit number.
         """
-        shift = self._noise.draw(draws)
-        found = {}
-        for name, column in self._column.items():
-            moved = shift[:, column]
-            if ALL[name].scale == "unit":
-                found[name] = np.clip(value[name] + moved, 0.0, 1.0)
-            else:
-                found[name] = value[name] * np.exp(moved)
-        found[POWER] = found[ENERGY] / found[TIME]
-        return found
+        found = np.stack([value[name] for name in self.targets], axis=1)
+        self._shift(found, draws)
+        return {name: found[:, column] for name, column in self._column.items()}
 
-    def _evaluate(
-        self, static: Floats, epoch: NDArray[np.int64], epochs: NDArray[np.int64]
-    ) -> tuple[Floats, Floats]:
-        """Values and spreads on the targets' scales, both n × targets."""
-        found = self._session.run(self._outputs, {"x": static.astype(np.float32)})
-        accuracy, cost, *weights = (one.astype(np.float64) for one in found)
-        return self._heads.at_epoch(
-            accuracy, cost, weights[0] if weights else np.ones((len(static), 1)), epoch, epochs
-        )
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """Where n trainings are.
+
+    Attributes:
+        heads: Functions of the curves there.
+        noise: Standard deviation of the noise there; n × targets.
+        quantile: Half-widths over their scale; n × targets.
+    """
+
+    heads: Moment
+    noise: Floats
+    quantile: Floats
 
 
 def _same_encoding(name: str, checksum: str, encoding: Encoding) -> None:
