@@ -71,6 +71,13 @@ def fold_widths(residuals: Floats, folds: NDArray[np.int64], level: float) -> Fl
     return widths
 
 
+OF_A_LENGTH = 100
+"""Networks of a training length that deserve intervals of their own: a quantile at 90 % set by
+fewer is uncertain by more than 3 points of coverage."""
+
+MOST_LENGTHS = 6
+"""With more lengths, neighbours are alike."""
+
 MARGIN = 0.1
 """Share of the typical held-out residual below which no scale of a score may fall: a target with
 neither noise nor spread gets intervals of one width, not of none."""
@@ -157,6 +164,22 @@ class Intervals:
             networks=array_of(content["networks"], (-1, BINS + 1, width)),
             edges=array_of(content["edges"], (-1,)),
         )
+
+
+def lengths(cells: Cells) -> tuple[float, ...]:
+    """Edges between training lengths, each of which has networks enough for strata of its own.
+
+    Returns:
+        Edges for `learn`; none where one length has too few networks, or there are many lengths.
+    """
+    known = np.unique(cells.epochs)
+    if not 1 < len(known) <= MOST_LENGTHS:
+        return ()
+    final = cells.epoch == cells.epochs
+    for length in known:
+        if len(np.unique(cells.network[final & (cells.epochs == length)])) < OF_A_LENGTH:
+            return ()
+    return tuple(((known[1:] + known[:-1]) / 2).tolist())
 
 
 def learn(held: HeldOut, noise: Floats, level: float, edges: Sequence[float] = ()) -> Intervals:

@@ -6,7 +6,7 @@ network in several splits, are not independent: standard errors are clustered by
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,10 @@ LENGTHS = 6
 ALL = "all"
 RANDOM = "by network"
 LEFT_OUT = "left out"
+WITHIN = "of the training"
+
+Predict = Callable[[Mask, Mask], HeldOut]
+"""(runs to fit to, runs to predict) → held-out predictions of the latter."""
 
 
 def measure(
@@ -98,6 +102,44 @@ def of_widths(
     return [row for row in found if row["n"] or row["stratum"] == ALL]
 
 
+def leave_out(
+    held: HeldOut,
+    predict: Predict,
+    noise: Noise,
+    level: float,
+    edges: Sequence[float] = (),
+    sizes: str = "energy_j",
+) -> list[dict[str, Any]]:
+    """Measure coverage in each stratum by models and intervals of the rest alone.
+
+    Args:
+        held: Held-out predictions of all runs: what sets the intervals of the rest, and what makes
+            the strata.
+        predict: (runs to fit to, runs to predict) → predictions of the latter.
+        noise: Noise of the campaign.
+        level: Nominal coverage.
+        edges: Strata of the intervals, see `conformal.learn`.
+        sizes: Target whose predicted value at the end makes the thirds.
+
+    Returns:
+        Rows of table ``coverage`` with split "left out"; none of strata whose rest holds fewer
+        than `MIN_NETWORKS` networks.
+    """
+    rows = []
+    runs = int(held.cells.run.max(initial=-1)) + 1
+    for name, mask in strata(held, sizes):
+        if name == ALL or WITHIN in name:
+            continue
+        test = np.isin(np.arange(runs), held.cells.run[mask])
+        rest = held.take(~test[held.cells.run])
+        if len(np.unique(rest.cells.network)) < MIN_NETWORKS:
+            continue
+        std = noise.at(rest.cells.epoch, rest.cells.epochs)
+        intervals = conformal.learn(rest, std, level, edges)
+        rows += left_out(predict(~test, test), intervals, noise, name)
+    return rows
+
+
 def left_out(
     held: HeldOut,
     intervals: conformal.Intervals,
@@ -141,8 +183,8 @@ def strata(held: HeldOut, sizes: str) -> Iterator[tuple[str, Mask]]:
     if sizes in cells.targets:
         yield from _thirds(held.guess[:, cells.targets.index(sizes)], final, f"predicted {sizes}")
     progress = cells.epoch / cells.epochs
-    yield "at a quarter of the training", _nearest(progress, 0.25)
-    yield "at half of the training", _nearest(progress, 0.5)
+    yield f"at a quarter {WITHIN}", _nearest(progress, 0.25)
+    yield f"at half {WITHIN}", _nearest(progress, 0.5)
 
 
 def _nearest(progress: Floats, wanted: float) -> Mask:

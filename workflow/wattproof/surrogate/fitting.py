@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,11 @@ from wattproof.surrogate import (
     growth,
     noise,
     novelty,
+    outside,
     scoring,
     store,
 )
-from wattproof.surrogate.cells import HeldOut, Ints
+from wattproof.surrogate.cells import HeldOut, Ints, Mask
 from wattproof.surrogate.choosing import Trial
 from wattproof.surrogate.curves import tabulate
 from wattproof.surrogate.learning import Learner, join
@@ -80,20 +82,26 @@ def fit(
     chosen = {group: best for group, (best, _) in found.items()}
     held = join({group: best.held for group, best in chosen.items()}, learner.cells)
     its_noise = noise.estimate(learner.cells, held)
-    edges: tuple[float, ...] = ()
+    edges = conformal.lengths(learner.cells)
     intervals = conformal.learn(
         held, its_noise.at(held.cells.epoch, held.cells.epochs), level, edges
     )
     every = np.ones(len(table.epochs), dtype=bool)
     parts = {g: learner.learn(g, best.choice, every) for g, best in chosen.items()}
-    store.write(table, parts, its_noise, intervals, novelty.learn(table.static, folds), out_dir)
+    inside = novelty.learn(table.static, folds)
+    proof = outside.prove(table.static, [one.name for one in table.encoding.features], folds)
+    store.write(table, parts, its_noise, intervals, inside, proof, out_dir)
     more = [
         _held_out(learner, chosen, scoring.assign_folds(table.networks, settings["folds"], s)[0])
         for s in range(seed + 1, seed + settings.get("splits", SPLITS))
     ]
+    covered = coverage.measure([held, *more], its_noise, level, edges)
+    covered += coverage.leave_out(
+        held, partial(_predict, learner, chosen, folds), its_noise, level, edges
+    )
     return Fit(
         _scores(found, its_noise, level, split, edges),
-        _frame(coverage.measure([held, *more], its_noise, level, edges), "coverage"),
+        _frame(covered, "coverage"),
         _frame(_growth(learner, chosen, folds, its_noise, settings), "growth"),
     )
 
@@ -152,19 +160,21 @@ def _growth(
     """Learning curve of the surrogate: the chosen models, fitted to parts of the networks."""
     table = learner.table
     parts = growth.parts(table.networks, settings.get("growth", GROWTH_SEEDS), settings["seed"])
-    held = []
-    for part in parts:
-        found = {g: _predict(learner, g, best, part, folds) for g, best in chosen.items()}
-        held.append(join(found, learner.cells.take(part.test[learner.cells.run])))
+    held = [_predict(learner, chosen, folds, part.train, part.test) for part in parts]
     return growth.rows(parts, held, its_noise, settings["interval"])
 
 
-def _predict(learner: Learner, group: str, best: Trial, part: growth.Part, folds: Ints) -> HeldOut:
-    whole = learner.group_cells(group)
-    cells = whole.take(part.test[whole.run])
-    fitted = learner.learn(group, best.choice, part.train)
-    guess, spread = learner.predict(group, fitted, cells)
-    return HeldOut(cells, guess, spread, folds[cells.run])
+def _predict(
+    learner: Learner, chosen: Mapping[str, Trial], folds: Ints, train: Mask, test: Mask
+) -> HeldOut:
+    """Predict some runs by the chosen models, fitted to others."""
+    found = {}
+    for group, best in chosen.items():
+        whole = learner.group_cells(group)
+        cells = whole.take(test[whole.run])
+        guess, spread = learner.predict(group, learner.learn(group, best.choice, train), cells)
+        found[group] = HeldOut(cells, guess, spread, folds[cells.run])
+    return join(found, learner.cells.take(test[learner.cells.run]))
 
 
 def _frame(rows: list[dict[str, Any]], name: str) -> pd.DataFrame:

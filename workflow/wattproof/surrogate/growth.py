@@ -6,7 +6,7 @@ through the errors says what twice as many runs would bring, so that a builder k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,6 @@ STEEPEST = 2.0
 """Logarithm of the steepest exponent that a fit tries."""
 
 MEASURED, EXPECTED = "measured", "expected"
-
-Predict = Callable[[Mask, Mask], HeldOut]
-"""(runs to fit to, runs to predict) → held-out predictions of the latter."""
 
 
 @dataclass(frozen=True)

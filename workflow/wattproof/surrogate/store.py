@@ -36,6 +36,7 @@ def write(
     noise: Noise,
     intervals: Intervals,
     novelty: Novelty,
+    proof: Mapping[str, Any],
     folder: Path,
 ) -> None:
     """Write the files; equal inputs give equal bytes.
@@ -46,6 +47,7 @@ def write(
         noise: Of trainings.
         intervals: Around predictions.
         novelty: What is inside of what was trained.
+        proof: How well it tells what is not, see `wattproof.surrogate.outside`.
         folder: New, or with an older surrogate.
     """
     (folder / GRAPH).parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ def write(
     (folder / "encoding.json").write_text(encoding.to_json() + "\n", encoding="utf-8")
     _json(folder / "noise.json", noise.as_dict())
     _json(folder / "intervals.json", intervals.as_dict())
-    _json(folder / "novelty.json", novelty.as_dict())
+    _json(folder / "novelty.json", {**novelty.as_dict(), "proof": proof})
     curve = {"accuracy": heads.bending.name, "cost": heads.rising.name}
     _json(
         folder / "surrogate.json",
