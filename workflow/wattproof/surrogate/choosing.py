@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,26 +47,30 @@ class Trial:
         return float(sum(column[np.isfinite(column)].mean() for column in found.T))
 
 
-def choose(learner: Learner, group: str, folds: Ints) -> tuple[Trial, list[Trial]]:
+def choose(
+    learner: Learner, group: str, folds: Ints, families: Sequence[str] = models.FAMILIES
+) -> tuple[Trial, list[Trial]]:
     """Compare the models on one curve family, then the curve families on the best model.
 
     Args:
         learner: Of the table.
         group: Of targets.
         folds: Fold of each run, by network.
+        families: Models to compare; the mean is always among them.
 
     Returns:
         The chosen trial, and all of them in the order of preference between equals.
     """
     first = FIRST_CURVE[group]
-    found = {(f, first): _try(learner, group, Choice(f, first), folds) for f in models.FAMILIES}
-    family = _best([found[f, first] for f in models.FAMILIES]).choice.family
+    some = [f for f in models.FAMILIES if f == models.FAMILIES[0] or f in families]
+    found = {(f, first): _try(learner, group, Choice(f, first), folds) for f in some}
+    family = _best([found[f, first] for f in some]).choice.family
     for curve in CURVES[group]:
         if curve != first:
             found[family, curve] = _try(learner, group, Choice(family, curve), folds)
     trials = [
         found[family, curve]
-        for family in models.FAMILIES
+        for family in some
         for curve in CURVES[group]
         if (family, curve) in found
     ]

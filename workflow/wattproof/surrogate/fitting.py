@@ -16,6 +16,7 @@ from wattproof.surrogate import (
     conformal,
     coverage,
     growth,
+    models,
     noise,
     novelty,
     outside,
@@ -64,7 +65,8 @@ def fit(
         curves: Table ``curves``.
         settings: ``folds``, ``trees``, ``interval`` (nominal coverage) and ``seed``; ``opaque``
             where the space tells `costs` of its networks: parameters that no model reads; if there,
-            ``splits`` and ``growth``, see `SPLITS` and `GROWTH_SEEDS`.
+            ``families`` (models to compare), ``splits`` and ``growth``, see `SPLITS` and
+            `GROWTH_SEEDS`.
         out_dir: Gets the files of `wattproof.surrogate.store`.
 
     Returns:
@@ -78,7 +80,8 @@ def fit(
     level, seed = settings["interval"], settings["seed"]
     folds, split = scoring.assign_folds(table.networks, settings["folds"], seed)
     learner = Learner(table, settings)
-    found = {group: choosing.choose(learner, group, folds) for group in GROUPS}
+    families = settings.get("families", models.FAMILIES)
+    found = {group: choosing.choose(learner, group, folds, families) for group in GROUPS}
     chosen = {group: best for group, (best, _) in found.items()}
     held = join({group: best.held for group, best in chosen.items()}, learner.cells)
     its_noise = noise.estimate(learner.cells, held)

@@ -47,8 +47,9 @@ class Heads:
 
     * group ``accuracy``, B × n × M: coefficients of the accuracy curve, then targets of kind
       ``end``;
-    * group ``cost``, B × n × M: logarithm of the mean cost of an epoch, one for each curve, then of
-      targets of kind ``end``;
+    * group ``cost``, B × n × M: one for each curve, the logarithm of the mean time of an epoch, or
+      of the mean power (noise of time, which energies share, then spoils no power); then logarithms
+      of targets of kind ``end``;
     * weights, n × (curves · q): of the rising functions, curve after curve.
 
     Attributes:
@@ -160,6 +161,8 @@ class Heads:
         found = np.empty((*members.shape[:2], members.shape[2] + 1))
         found[:, :, :-1] = members
         found[:, :, :curves] += spent
+        powers = [place for place in range(curves) if place != time]
+        found[:, :, powers] += members[:, :, [time]]
         found[:, :, -1] = found[:, :, energy] - found[:, :, time]
         return found
 
@@ -232,4 +235,6 @@ def goals(table: RunTable, heads: Heads, group: str, which: Mask) -> Goals:
         rest = np.log(so_far[run, column] / (share * epochs[run])) - level[run]
         squares.append(rest**2)
     misfit = float(np.sqrt(np.mean(np.concatenate(squares))))
+    time = levels[heads.of(group, "curve").index(TIME)]
+    levels = [level if level is time else level - time for level in levels]
     return Goals(np.column_stack([*levels, *ends]), np.concatenate(weights, axis=1), misfit)

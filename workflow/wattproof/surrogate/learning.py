@@ -94,7 +94,13 @@ class Learner:
         scaler = Scaler.of(self.table.static[train])
         matrix = scaler.apply(self.table.static[train])
         fitted = models.fit_family(
-            choice.family, matrix, wanted.main, networks, self.trees, self.seed
+            choice.family,
+            matrix,
+            wanted.main,
+            networks,
+            self.trees,
+            self.seed,
+            even=group == "accuracy",
         )
         weights = None
         if wanted.weights is not None:

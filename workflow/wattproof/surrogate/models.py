@@ -19,7 +19,7 @@ from wattproof.surrogate.neural import Net, fit_net
 if TYPE_CHECKING:
     import lightgbm as lgb
 
-FAMILIES = ("mean", "linear", "trees", "linear+trees")
+FAMILIES = ("mean", "linear", "trees", "linear+trees", "neural")
 """In order of preference between equals: the simpler first."""
 
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -119,6 +119,7 @@ def fit_family(
     groups: NDArray[np.int64],
     trees: int,
     seed: int,
+    even: bool = False,
 ) -> Fitted:
     """Fit one family.
 
@@ -129,6 +130,7 @@ def fit_family(
         groups: Network of each row; rows of a network are never split in inner validation.
         trees: Boosting rounds.
         seed: Of trees and networks.
+        even: Whether the outputs share one unit, see `wattproof.surrogate.neural.fit_net`.
     """
     if family.startswith("linear") or family == "neural":
         linear = fit_ridge(matrix, targets, groups)
@@ -139,7 +141,7 @@ def fit_family(
         return Fitted(family, linear)
     rest = targets - linear.predict(matrix)
     if family == "neural":
-        return Fitted(family, linear, net=fit_net(matrix, rest, seed))
+        return Fitted(family, linear, net=fit_net(matrix, rest, seed, even))
     boosters = [_fit_known(matrix, column, trees, seed) for column in rest.T]
     return Fitted(family, linear, boosters=tuple(boosters))
 

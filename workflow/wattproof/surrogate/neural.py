@@ -16,15 +16,17 @@ from wattproof.surrogate.encoding import Floats, Matrix
 
 MEMBERS = 5
 HIDDEN = 32
-PASSES = 120
+PASSES = 150
 """Passes over the data, at least; few data get more, see `STEPS`."""
 
-STEPS = 1500
+STEPS = 600
 """Steps of the optimiser, at least."""
 
 BATCH = 128
-RATE = 0.01
-DECAY = 0.02
+RATE = 0.02
+"""First step width; it falls to 0 along half a cosine."""
+
+DECAY = 0.15
 """Shrinking of weights a step, times the rate (decoupled from the gradient)."""
 
 FIRST, SECOND, SMALL = 0.9, 0.99, 1e-7
@@ -54,18 +56,24 @@ class Net:
         return sum(int(w.size) for w in self.weights[::2])
 
 
-def fit_net(matrix: Matrix, targets: Floats, seed: int, members: int = MEMBERS) -> Net:
+def fit_net(
+    matrix: Matrix, targets: Floats, seed: int, even: bool = False, members: int = MEMBERS
+) -> Net:
     """Train an ensemble.
 
     Args:
         matrix: Standardised inputs, n × k.
-        targets: n × M; NaN where unknown. All columns count alike after division by their spread.
+        targets: n × M; NaN where unknown.
+        even: Whether an error counts alike in all columns (they have one unit, such as those of
+            curves' coefficients); else each column is divided by its spread.
         seed: Of first weights and orders.
         members: Networks B.
     """
     known = np.isfinite(targets)
     centre = np.nanmean(targets, axis=0)
     spread = np.nanstd(targets, axis=0)
+    if even:
+        spread[:] = np.sqrt(np.mean(spread**2))
     spread[spread < 1e-12] = 1.0
     wanted = np.where(known, (targets - centre) / spread, 0.0).astype(np.float32)
     rng = np.random.default_rng(seed)
