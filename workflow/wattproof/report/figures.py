@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from wattproof.report import figures_epochs, figures_node, figures_run, style
+from wattproof.report import figures_epochs, figures_node, figures_run, figures_surrogate, style
 from wattproof.report.inputs import ReportInputs
 from wattproof.report.style import Drawing, FigureInfo
 
@@ -22,6 +22,9 @@ FIGURES: tuple[tuple[str, str, Callable[[ReportInputs], Drawing]], ...] = (
     ("clock", "Clock offsets and residuals", figures_run.clock),
     ("parts", "Parts of the node's energy", figures_node.parts),
     ("dataset", "Accuracy and energy of the runs", figures_node.dataset),
+    ("held_out", "Predicted against measured", figures_surrogate.held_out),
+    ("coverage", "Coverage of the intervals", figures_surrogate.coverage),
+    ("growth", "Learning curve of the surrogate", figures_surrogate.growth),
 )
 """File stem, title and drawing function. fig1 to fig8 follow the paper's figures of that number."""
 

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from wattproof.errors import WattproofError
-from wattproof.report import paper, twin, views, views_agreement, views_findings
+from wattproof.report import (
+    paper,
+    twin,
+    views,
+    views_agreement,
+    views_findings,
+    views_surrogate,
+)
 from wattproof.report.figures import FIGURES
 from wattproof.report.grades import THRESHOLDS
 from wattproof.report.inputs import ReportInputs
@@ -156,7 +163,10 @@ def render(inputs: ReportInputs, figures: Sequence[FigureInfo], scorecard: Score
             "paper_table": views_agreement.paper_table(inputs),
             "paper_figures": views_agreement.paper_figures(inputs, preferred_usage(inputs)),
             "paper_differences": twin.view(inputs, preferred_usage(inputs)),
-            "scores": views.scores(inputs),
+            "scores": views_surrogate.scores(inputs),
+            "families": views_surrogate.families(inputs),
+            "coverage": views_surrogate.coverage(inputs),
+            "growth": views_surrogate.growth(inputs),
             "health": views.health(inputs),
             "clocks": views.clocks(inputs),
             "flags": views.flags(inputs),

@@ -1,4 +1,4 @@
-"""Tables of the page on usage, estimators, surrogate, instruments, clocks and flags."""
+"""Tables of the page on usage, estimators, instruments, clocks and flags."""
 
 from __future__ import annotations
 
@@ -110,53 +110,6 @@ def calibration(inputs: ReportInputs) -> View:
         "" if rows else "No estimator of node energy was calibrated.",
         tuple(notes.texts),
         source="calibration",
-    )
-
-
-_UNITS = {"accuracy": "1", "energy_j": "J", "time_s": "s", "power_w": "W"}
-
-
-def scores(inputs: ReportInputs) -> View:
-    """Surrogate scores on held-out networks."""
-    notes = Notes()
-    rows = []
-    for _, row in inputs.scores.iterrows():
-        why = str(row["refused"] or "")
-        unit = _UNITS.get(str(row["target"]), "")
-        texts = {
-            "r2": fixed(row["r2"]),
-            "kendall_tau": fixed(row["kendall_tau"]),
-            "mae": number(row["mae"], unit=unit),
-            "mape": percent(row["mape"]),
-            "coverage": percent(row["coverage"], 0),
-            "width": number(row["width"], unit=unit),
-            "noise": percent(row["noise"]),
-        }
-        cells = [or_refused(text, row[c], why, notes) for c, text in texts.items()]
-        rows.append(
-            (
-                str(row["target"]),
-                str(row["model"]),
-                str(row["split"]),
-                str(row["n"]),
-                str(row["networks"]),
-                *cells,
-            )
-        )
-    return View(
-        "scores",
-        "Surrogate models on held-out networks. MAE and MAPE: mean absolute and mean absolute "
-        "relative error; coverage and width of the 90 % interval; noise: coefficient of variation "
-        "of replicates, below which no model can get.",
-        (
-            *("target", "model", "split", "runs", "networks", "R²", "Kendall τ", "MAE", "MAPE"),
-            *("coverage", "width", "noise"),
-        ),
-        tuple(rows),
-        "" if rows else "No surrogate was fitted.",
-        tuple(notes.texts),
-        source="scores",
-        headers=2,
     )
 
 

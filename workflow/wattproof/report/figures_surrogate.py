@@ -1,0 +1,175 @@
+"""Figures of the surrogate: predicted against measured, coverage of intervals, growth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wattproof.report.inputs import ReportInputs
+from wattproof.report.select import floats
+from wattproof.report.style import COLOURS, Drawing, absent, cloud, new, say
+from wattproof.report.text import count, listed
+from wattproof.report.views_surrogate import label, unit_of
+
+FIRST = ("energy_j", "time_s", "accuracy", "inference_j_per_image")
+"""Targets that are drawn; others stand in the tables."""
+
+PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
+
+
+def _drawn(table: pd.DataFrame) -> list[str]:
+    known = set(table["target"].astype(str))
+    return [target for target in FIRST if target in known]
+
+
+def _axis(target: str, values: Any) -> tuple[float, str]:
+    """Factor and label of an axis: percent for shares, else the unit with a fitting prefix."""
+    unit = unit_of(target)
+    if not unit:
+        return 100.0, f"{label(target)} (%)"
+    size = float(np.nanmedian(np.abs(floats(values))))
+    factor, prefix = next(((f, p) for f, p in PREFIXES if size >= f), (1.0, ""))
+    return 1 / factor, f"{label(target)} ({prefix}{unit})"
+
+
+def coverage(inputs: ReportInputs) -> Drawing:
+    """Coverage of the intervals, a point a stratum, with two standard errors."""
+    table = inputs.coverage[inputs.coverage["coverage"].notna()]
+    targets = _drawn(table)
+    if not targets:
+        return absent("The coverage of the intervals was not measured.")
+    strata = list(dict.fromkeys(table["stratum"].astype(str)))
+    figure, axes = new(1, len(targets), 1.3 + 0.27 * len(strata), sharey=True)
+    places = {name: len(strata) - i for i, name in enumerate(strata)}
+    for panel, target in zip(axes[0], targets, strict=True):
+        own = table[table["target"] == target]
+        level = float(own["level"].iloc[0]) * 100
+        panel.axvspan(level - 2, level + 2, color=COLOURS["shade"], linewidth=0)
+        panel.axvline(level, color=COLOURS["grey"], linewidth=1)
+        y = np.array([places[str(name)] for name in own["stratum"]])
+        error = np.nan_to_num(200 * floats(own["standard_error"]))
+        for colour, which in (
+            (COLOURS["nvml"], own["stratum"].astype(str) != "all"),
+            (COLOURS["meter"], own["stratum"].astype(str) == "all"),
+        ):
+            some = which.to_numpy()
+            panel.errorbar(
+                floats(own["coverage"])[some] * 100,
+                y[some],
+                xerr=error[some],
+                fmt="o",
+                markersize=4,
+                color=colour,
+                elinewidth=1,
+            )
+        panel.set_title("\n".join(_two_lines(label(target))), fontsize=9)
+        panel.set_xlabel("inside (%)")
+    axes[0, 0].set_yticks(list(places.values()), list(places))
+    axes[0, 0].set_ylim(0.4, len(strata) + 0.6)
+    networks = int(table["networks"].max())
+    return Drawing(
+        figure,
+        "Share of held-out trainings inside their interval, by stratum, with two standard errors "
+        f"clustered by network ({count(networks, 'network')}). Line: what the interval says; grey: "
+        "±2 points. Black: all.",
+    )
+
+
+def _two_lines(words: str) -> list[str]:
+    parts = words.split(" of ", 1)
+    return [parts[0], f"of {parts[1]}"] if len(parts) == 2 else [words]
+
+
+def growth(inputs: ReportInputs) -> Drawing:
+    """The surrogate's own learning curve: scores against networks that it was fitted to."""
+    table = inputs.growth
+    measured = table[table["kind"] == "measured"]
+    targets = _drawn(measured[measured["kendall_tau"].notna()])
+    if not targets:
+        return absent("The learning curve of the surrogate was not measured.")
+    figure, axes = new(2, len(targets), 4.6, sharex=True)
+    for column, target in enumerate(targets):
+        own = table[table["target"] == target]
+        share = target.endswith("accuracy")
+        error = "mae" if share else "mape"
+        _grown(axes[0, column], own, "kendall_tau", 1.0, COLOURS["nvml"])
+        _grown(axes[1, column], own, error, 100.0, COLOURS["smi"])
+        axes[0, column].set_title("\n".join(_two_lines(label(target))), fontsize=9)
+        axes[0, column].set_ylabel("Kendall τ" if column == 0 else "")
+        axes[1, column].set_ylabel("MAE (points)" if share else "MAPE (%)")
+        axes[1, column].set_ylim(bottom=0)
+        axes[1, column].set_xlabel("networks trained")
+    said = table.loc[table["target"] == targets[0], "words"].dropna().astype(str)
+    words = " ".join(dict.fromkeys(w for w in said if w))
+    return Drawing(
+        figure,
+        "Scores on networks kept apart from all fits, against the number of networks that the "
+        "surrogate was fitted to: a point an order in which networks were taken, line their mean; "
+        f"hollow: what more would bring, by a power law through the points. {words}".rstrip(),
+    )
+
+
+def _grown(panel: Any, own: pd.DataFrame, column: str, factor: float, colour: str) -> None:
+    measured = own[(own["kind"] == "measured") & own[column].notna()]
+    expected = own[(own["kind"] == "expected") & own[column].notna()]
+    panel.set_xscale("log")
+    panel.scatter(
+        floats(measured["networks"]), floats(measured[column]) * factor, s=12, color=colour, alpha=0.5
+    )
+    mean = measured.groupby("networks")[column].mean()
+    panel.plot(mean.index.to_numpy(dtype=float), floats(mean) * factor, color=colour)
+    if len(expected):
+        panel.plot(
+            floats(expected["networks"]),
+            floats(expected[column]) * factor,
+            color=colour,
+            linestyle=":",
+            marker="o",
+            markerfacecolor="white",
+            markersize=5,
+        )
+    counts = sorted({int(n) for n in own["networks"]})
+    shown = [counts[0], counts[len(counts) // 2], counts[-1]]
+    panel.set_xticks(shown, [str(n) for n in shown])
+    panel.minorticks_off()
+
+
+def held_out(inputs: ReportInputs) -> Drawing:
+    """Predicted against measured values of networks that the models had not seen."""
+    table = inputs.held_out
+    targets = _drawn(table)
+    if not targets:
+        return absent("No predictions of held-out networks were kept.")
+    columns = min(2, len(targets))
+    rows = -(-len(targets) // columns)
+    figure, axes = new(rows, columns, 3.3 * rows)
+    for panel, target in zip(axes.flat, targets, strict=False):
+        own = table[table["target"] == target]
+        factor, text = _axis(target, own["measured"])
+        x, y = floats(own["measured"]) * factor, floats(own["predicted"]) * factor
+        low, high = floats(own["low"]) * factor, floats(own["high"]) * factor
+        bounded = np.isfinite(low) & np.isfinite(high)
+        outside = bounded & ((x < low) | (x > high))
+        cloud(panel, x[~outside], y[~outside], COLOURS["nvml"])
+        if outside.any():
+            panel.scatter(x[outside], y[outside], s=12, color=COLOURS["smi"], marker="x", linewidths=0.8)
+        ends = [np.nanmin([x, y]), np.nanmax([x, y])]
+        panel.plot(ends, ends, color=COLOURS["grey"], linewidth=0.8)
+        if unit_of(target) and ends[0] > 0 and ends[1] / ends[0] > 20:
+            panel.set_xscale("log")
+            panel.set_yscale("log")
+        panel.set_xlabel(f"measured {text}")
+        panel.set_ylabel("predicted")
+        share = f", {100 * outside.sum() / bounded.sum():.1f} % outside" if bounded.any() else ""
+        panel.set_title(f"n = {len(own)} runs{share}", fontsize=9)
+    for panel in axes.flat[len(targets) :]:
+        say(panel, "")
+    names = listed([label(target) for target in targets])
+    return Drawing(
+        figure,
+        f"{names[0].upper()}{names[1:]}: predictions for networks that the model had not seen "
+        f"({count(table['network_key'].nunique(), 'network')}), at the end of the training. Line: "
+        "equal. Crosses: the measured value lies outside of the interval.",
+    )

@@ -1,0 +1,216 @@
+"""Tables of the page on surrogates: scores beside what noise allows, families, intervals, growth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from wattproof.report.inputs import ReportInputs
+from wattproof.report.text import fixed, known, number, percent, whole
+from wattproof.report.view import Notes, View, or_refused
+
+NO_CURVE = "one number a run"
+
+LABELS = {
+    "accuracy": "validation accuracy",
+    "test_accuracy": "test accuracy",
+    "energy_j": "energy of the training",
+    "gpu_energy_j": "energy of its GPUs",
+    "smi_energy_j": "energy of its GPUs by nvidia-smi",
+    "time_s": "time of the training",
+    "power_w": "mean power of the training",
+    "inference_j_per_image": "inference energy of an image",
+    "latency_s": "latency of an image",
+}
+
+
+def label(target: str) -> str:
+    """Name of a target for people."""
+    return LABELS.get(target, target)
+
+
+def unit_of(target: str) -> str:
+    """Unit of a target by its name; empty for shares."""
+    if target.endswith("_per_image"):
+        return "J"
+    return {"j": "J", "s": "s", "w": "W"}.get(target.rpartition("_")[2], "")
+
+
+def chosen(scores: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the models that the artefact holds; all rows where nobody chose."""
+    if scores["chosen"].isna().all():
+        return scores
+    return scores[scores["chosen"].fillna(False).astype(bool)]
+
+
+def scores(inputs: ReportInputs) -> View:
+    """Scores of the models in the artefact, on held-out networks, beside what noise allows."""
+    notes = Notes()
+    rows = []
+    for _, row in chosen(inputs.scores).iterrows():
+        target, why = str(row["target"]), str(row["refused"] or "")
+        unit, share = unit_of(target), target.endswith("accuracy")
+        spread = fixed(row["noise"], 3) if share else percent(row["noise"])
+        floor = number(row["error_floor"]) if share else percent(row["error_floor"])
+        texts = {
+            "r2": fixed(row["r2"], 3),
+            "kendall_tau": fixed(row["kendall_tau"], 3),
+            "kendall_tau_ceiling": _known(row["kendall_tau_ceiling"], fixed, 3),
+            "mae": number(row["mae"], unit=unit),
+            "mape": percent(row["mape"]),
+            "error_floor": floor if known(row["error_floor"]) else "no replicates",
+            "coverage": percent(row["coverage"], 1),
+            "width": number(row["width"], unit=unit),
+            "noise": spread if known(row["noise"]) else "no replicates",
+        }
+        optional = ("kendall_tau_ceiling", "error_floor", "noise")
+        cells = [
+            text if name in optional else or_refused(text, row[name], why, notes)
+            for name, text in texts.items()
+        ]
+        rows.append(
+            (
+                label(target),
+                _model(row),
+                str(row["split"]),
+                whole(row["n"]),
+                whole(row["networks"]),
+                *cells,
+            )
+        )
+    return View(
+        "scores",
+        "Models of the benchmark on networks that they had not seen. τ ceiling and least error: what "
+        "predictions without any error of their own would score, because one training is as noisy as "
+        "its replicates are apart (least MAPE; of accuracies least MAE). MAE and MAPE: mean absolute "
+        "and mean absolute relative error. Coverage and width: of the 90 % interval. Noise: standard "
+        "deviation of replicates, relative; of accuracies absolute.",
+        (
+            *("target", "model", "split", "runs", "networks", "R²", "Kendall τ", "τ ceiling"),
+            *("MAE", "MAPE", "least error", "coverage", "width", "noise"),
+        ),
+        tuple(rows),
+        "" if rows else "No surrogate was fitted.",
+        tuple(notes.texts),
+        source="scores",
+        headers=2,
+    )
+
+
+def families(inputs: ReportInputs) -> View:
+    """All families that were compared: error, rank agreement and counted cost."""
+    table = inputs.scores
+    if table["chosen"].isna().all() or len(table) == len(chosen(table)):
+        table = table.iloc[:0]
+    rows = []
+    for _, row in table.iterrows():
+        target = str(row["target"])
+        share = target.endswith("accuracy")
+        error = number(row["mae"]) if share else percent(row["mape"], 2)
+        rows.append(
+            (
+                label(target),
+                _model(row),
+                "in the benchmark" if row["chosen"] else "",
+                fixed(row["kendall_tau"], 3),
+                fixed(row["r2"], 3),
+                error,
+                percent(row["coverage"], 1),
+                _known(row["operations"], whole),
+            )
+        )
+    return View(
+        "families",
+        "Families of models and of curves that were compared on held-out networks. Error: MAPE, of "
+        "accuracies MAE. Cost: multiply-adds and node visits of a query, counted and not timed, so "
+        "that the same data choose the same family on every machine.",
+        (
+            *("target", "model", "chosen", "Kendall τ", "R²", "error", "coverage"),
+            "cost of a query",
+        ),
+        tuple(rows),
+        "" if rows else "No families of models were compared.",
+        source="scores",
+        headers=2,
+    )
+
+
+def coverage(inputs: ReportInputs) -> View:
+    """Coverage of the intervals on networks that neither models nor intervals have seen."""
+    rows = []
+    for _, row in inputs.coverage.iterrows():
+        error = percent(2 * row["standard_error"]) if known(row["standard_error"]) else "not known"
+        unit = unit_of(str(row["target"]))
+        rows.append(
+            (
+                label(str(row["target"])),
+                str(row["stratum"]),
+                whole(row["n"]),
+                whole(row["networks"]),
+                f"{percent(row['coverage'])} ± {error}" if known(row["coverage"]) else "refused",
+                number(row["width"], unit=unit),
+                _known(row["width_ratio"], fixed, 2, otherwise="no replicates"),
+                str(row["verdict"]),
+            )
+        )
+    levels = sorted({float(level) for level in inputs.coverage["level"].dropna()})
+    said = " and ".join(percent(level, 0) for level in levels) or "nominal"
+    splits = "; ".join(dict.fromkeys(inputs.coverage["split"].astype(str)))
+    return View(
+        "coverage",
+        f"{said} intervals on networks that neither models nor intervals have seen ({splits}); at the "
+        "end of the training unless the stratum says otherwise. ±: two standard errors, clustered by "
+        "network. Width ratio: mean width, in widths that predictions without an error of their own "
+        "would need for the noise of replicates alone.",
+        (
+            *("target", "stratum", "predictions", "networks", "coverage", "mean width"),
+            *("width ratio", "verdict"),
+        ),
+        tuple(rows),
+        "" if rows else "The coverage of the intervals was not measured.",
+        source="coverage",
+        headers=2,
+    )
+
+
+def growth(inputs: ReportInputs) -> View:
+    """What more trained networks bring, in words; the figure has the points."""
+    table = inputs.growth
+    rows = []
+    for target in dict.fromkeys(table["target"].astype(str)):
+        own = table[table["target"] == target]
+        measured = own[own["kind"] == "measured"]
+        if measured.empty:
+            continue
+        most = measured[measured["networks"] == measured["networks"].max()]
+        said = [str(words) for words in own["words"].dropna().unique() if str(words)]
+        share = target.endswith("accuracy")
+        error = number(most["mae"].mean()) if share else percent(most["mape"].mean())
+        rows.append(
+            (
+                label(target),
+                whole(most["networks"].iloc[0]),
+                fixed(most["kendall_tau"].mean(), 3),
+                error,
+                " ".join(said) or "not known",
+            )
+        )
+    return View(
+        "growth",
+        "How good the surrogate is with the networks trained so far, and what more would bring: "
+        "when to stop training. Error: MAPE, of accuracies MAE, on networks kept apart from all fits.",
+        ("target", "networks", "Kendall τ", "error", "what more networks bring"),
+        tuple(rows),
+        "" if rows else "The learning curve of the surrogate was not measured.",
+        source="growth",
+    )
+
+
+def _model(row: pd.Series) -> str:
+    curve = str(row["curve"] or "")
+    return f"{row['model']}, {curve}" if curve and curve != "nan" else str(row["model"])
+
+
+def _known(value: Any, write: Any, *more: Any, otherwise: str = "not known") -> str:
+    return str(write(value, *more)) if known(value) else otherwise
