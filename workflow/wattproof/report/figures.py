@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from wattproof.report import figures_epochs, figures_node, figures_run, figures_surrogate, style
+from wattproof.report import (
+    figures_epochs,
+    figures_fronts,
+    figures_node,
+    figures_run,
+    figures_surrogate,
+    style,
+)
 from wattproof.report.inputs import ReportInputs
 from wattproof.report.style import Drawing, FigureInfo
 
@@ -25,6 +32,7 @@ FIGURES: tuple[tuple[str, str, Callable[[ReportInputs], Drawing]], ...] = (
     ("held_out", "Predicted against measured", figures_surrogate.held_out),
     ("coverage", "Coverage of the intervals", figures_surrogate.coverage),
     ("growth", "Learning curve of the surrogate", figures_surrogate.growth),
+    ("pareto", "Pareto fronts, measured and predicted", figures_fronts.pareto),
 )
 """File stem, title and drawing function. fig1 to fig8 follow the paper's figures of that number."""
 

@@ -24,7 +24,7 @@ def _drawn(table: pd.DataFrame) -> list[str]:
     return [target for target in FIRST if target in known]
 
 
-def _axis(target: str, values: Any) -> tuple[float, str]:
+def axis_of(target: str, values: Any) -> tuple[float, str]:
     """Factor and label of an axis: percent for shares, else the unit with a fitting prefix."""
     unit = unit_of(target)
     if not unit:
@@ -116,7 +116,11 @@ def _grown(panel: Any, own: pd.DataFrame, column: str, factor: float, colour: st
     expected = own[(own["kind"] == "expected") & own[column].notna()]
     panel.set_xscale("log")
     panel.scatter(
-        floats(measured["networks"]), floats(measured[column]) * factor, s=12, color=colour, alpha=0.5
+        floats(measured["networks"]),
+        floats(measured[column]) * factor,
+        s=12,
+        color=colour,
+        alpha=0.5,
     )
     mean = measured.groupby("networks")[column].mean()
     panel.plot(mean.index.to_numpy(dtype=float), floats(mean) * factor, color=colour)
@@ -147,14 +151,16 @@ def held_out(inputs: ReportInputs) -> Drawing:
     figure, axes = new(rows, columns, 3.3 * rows)
     for panel, target in zip(axes.flat, targets, strict=False):
         own = table[table["target"] == target]
-        factor, text = _axis(target, own["measured"])
+        factor, text = axis_of(target, own["measured"])
         x, y = floats(own["measured"]) * factor, floats(own["predicted"]) * factor
         low, high = floats(own["low"]) * factor, floats(own["high"]) * factor
         bounded = np.isfinite(low) & np.isfinite(high)
         outside = bounded & ((x < low) | (x > high))
         cloud(panel, x[~outside], y[~outside], COLOURS["nvml"])
         if outside.any():
-            panel.scatter(x[outside], y[outside], s=12, color=COLOURS["smi"], marker="x", linewidths=0.8)
+            panel.scatter(
+                x[outside], y[outside], s=12, color=COLOURS["smi"], marker="x", linewidths=0.8
+            )
         ends = [np.nanmin([x, y]), np.nanmax([x, y])]
         panel.plot(ends, ends, color=COLOURS["grey"], linewidth=0.8)
         if unit_of(target) and ends[0] > 0 and ends[1] / ends[0] > 20:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from wattproof import tables
 from wattproof.errors import WattproofError
+from wattproof.report.parts import Published, Search
 
 BALANCE_COLUMNS = ("window_id", "energy_j", "mean_w")
 """Columns of `ReportInputs.balance`."""
@@ -44,6 +45,8 @@ class ReportInputs:
         example: One recording in detail: ``{"recording": its name, "samples": table samples with
             the column t_ns (int64 ns of the recording's clock, null where refused), "run_id": the
             run to show (optional; else the longest)}``. May be empty.
+        published: What the published benchmark answered; empty without one.
+        search: What rule search found; empty if it did not run.
         config: The campaign's configuration, as used.
         provenance: Code version, python, host, instruments and whatever else is worth saying.
     """
@@ -61,11 +64,16 @@ class ReportInputs:
     dataset: pd.DataFrame = field(default_factory=_empty("dataset"))
     curves: pd.DataFrame = field(default_factory=_empty("curves"))
     scores: pd.DataFrame = field(default_factory=_empty("scores"))
+    coverage: pd.DataFrame = field(default_factory=_empty("coverage"))
+    growth: pd.DataFrame = field(default_factory=_empty("growth"))
+    held_out: pd.DataFrame = field(default_factory=_empty("held_out"))
     health: pd.DataFrame = field(default_factory=_empty("health"))
     channels: pd.DataFrame = field(default_factory=_empty("channels"))
     findings: pd.DataFrame = field(default_factory=_empty("findings"))
     balance: pd.DataFrame = field(default_factory=_no_balance)
     example: dict[str, Any] = field(default_factory=dict)
+    published: Published = field(default_factory=Published)
+    search: Search = field(default_factory=Search)
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -112,6 +120,9 @@ FRAMES = (
     "dataset",
     "curves",
     "scores",
+    "coverage",
+    "growth",
+    "held_out",
     "health",
     "channels",
     "findings",

@@ -11,6 +11,7 @@ from typing import Any
 from wattproof.errors import WattproofError
 from wattproof.report import (
     paper,
+    peers,
     twin,
     views,
     views_agreement,
@@ -167,12 +168,15 @@ def render(inputs: ReportInputs, figures: Sequence[FigureInfo], scorecard: Score
             "families": views_surrogate.families(inputs),
             "coverage": views_surrogate.coverage(inputs),
             "growth": views_surrogate.growth(inputs),
+            "peers": peers.view(inputs),
             "health": views.health(inputs),
             "clocks": views.clocks(inputs),
             "flags": views.flags(inputs),
             "findings": views_findings.findings(inputs.findings),
         },
         figures=drawn,
+        search_sentences=inputs.search.sentences,
+        search_figures=[figure_of(info) for info in inputs.search.figures],
         has_dataset=len(inputs.dataset) > 0,
         snippet=_snippet(inputs),
         provenance=inputs.provenance,

@@ -1,4 +1,4 @@
-"""Tables of the page on surrogates: scores beside what noise allows, families, intervals, growth."""
+"""Tables of the page on surrogates: scores, families compared, coverage of intervals, growth."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ def scores(inputs: ReportInputs) -> View:
         )
     return View(
         "scores",
-        "Models of the benchmark on networks that they had not seen. τ ceiling and least error: what "
-        "predictions without any error of their own would score, because one training is as noisy as "
-        "its replicates are apart (least MAPE; of accuracies least MAE). MAE and MAPE: mean absolute "
-        "and mean absolute relative error. Coverage and width: of the 90 % interval. Noise: standard "
-        "deviation of replicates, relative; of accuracies absolute.",
+        "Models of the benchmark on networks that they had not seen. τ ceiling and least error: "
+        "what predictions without any error of their own would score, because one training is "
+        "as noisy as its replicates are apart (least MAPE; of accuracies least MAE). MAE and "
+        "MAPE: mean absolute and mean absolute relative error. Coverage and width: of the 90 % "
+        "interval. Noise: standard deviation of replicates, relative; of accuracies absolute.",
         (
             *("target", "model", "split", "runs", "networks", "R²", "Kendall τ", "τ ceiling"),
             *("MAE", "MAPE", "least error", "coverage", "width", "noise"),
@@ -122,9 +122,9 @@ def families(inputs: ReportInputs) -> View:
         )
     return View(
         "families",
-        "Families of models and of curves that were compared on held-out networks. Error: MAPE, of "
-        "accuracies MAE. Cost: multiply-adds and node visits of a query, counted and not timed, so "
-        "that the same data choose the same family on every machine.",
+        "Families of models and of curves that were compared on held-out networks. Error: MAPE, "
+        "of accuracies MAE. Cost: multiply-adds and node visits of a query, counted and not "
+        "timed, so that the same data choose the same family on every machine.",
         (
             *("target", "model", "chosen", "Kendall τ", "R²", "error", "coverage"),
             "cost of a query",
@@ -159,10 +159,10 @@ def coverage(inputs: ReportInputs) -> View:
     splits = "; ".join(dict.fromkeys(inputs.coverage["split"].astype(str)))
     return View(
         "coverage",
-        f"{said} intervals on networks that neither models nor intervals have seen ({splits}); at the "
-        "end of the training unless the stratum says otherwise. ±: two standard errors, clustered by "
-        "network. Width ratio: mean width, in widths that predictions without an error of their own "
-        "would need for the noise of replicates alone.",
+        f"{said} intervals on networks that neither models nor intervals have seen ({splits}); "
+        "at the end of the training unless the stratum says otherwise. ±: two standard errors, "
+        "clustered by network. Width ratio: mean width, in widths that predictions without an "
+        "error of their own would need for the noise of replicates alone.",
         (
             *("target", "stratum", "predictions", "networks", "coverage", "mean width"),
             *("width ratio", "verdict"),
@@ -199,7 +199,8 @@ def growth(inputs: ReportInputs) -> View:
     return View(
         "growth",
         "How good the surrogate is with the networks trained so far, and what more would bring: "
-        "when to stop training. Error: MAPE, of accuracies MAE, on networks kept apart from all fits.",
+        "when to stop training. Error: MAPE, of accuracies MAE, on networks kept apart from all "
+        "fits.",
         ("target", "networks", "Kendall τ", "error", "what more networks bring"),
         tuple(rows),
         "" if rows else "The learning curve of the surrogate was not measured.",

@@ -104,6 +104,19 @@ SCHEMAS = (
         ),
     ),
     TableSchema(
+        "held_out",
+        "target × run: the end of its training as a model that never saw its network predicts it",
+        (
+            c("target", STRING, "as in scores"),
+            c("run_id", STRING, "run"),
+            c("network_key", STRING, "realised network"),
+            c("measured", F64, "in the target's unit"),
+            c("predicted", F64, "in the target's unit"),
+            c("low", F64, "of the interval, which is set by other networks", True),
+            c("high", F64, "of the interval", True),
+        ),
+    ),
+    TableSchema(
         "coverage",
         "target × stratum: intervals on networks that neither models nor intervals have seen",
         (
