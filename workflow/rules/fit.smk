@@ -10,6 +10,7 @@ rule fit:
         scores=f"{RESULTS}/tables/scores.parquet",
         coverage=f"{RESULTS}/tables/coverage.parquet",
         growth=f"{RESULTS}/tables/growth.parquet",
+        held_out=f"{RESULTS}/tables/held_out.parquet",
     log:
         f"{RESULTS}/logs/fit.log",
     benchmark:

@@ -12,5 +12,5 @@ with rule.logged(snakemake):
         Path(snakemake.output.models),
     )
     meta = tables.read_meta(snakemake.input.dataset)
-    for name in ("scores", "coverage", "growth"):
+    for name in ("scores", "coverage", "growth", "held_out"):
         tables.write(getattr(found, name), name, snakemake.output[name], meta)

@@ -4,9 +4,11 @@ from pathlib import Path
 
 from wattproof import agreement, clocks, offsocket, report, rule, tables
 from wattproof.errors import WattproofError
+from wattproof.report.published import ask
 
 with rule.logged(snakemake) as log:
-    names = ("plan", "usage", "calibration", "estimates", "dataset", "curves", "scores", "findings")
+    names = ("plan", "usage", "calibration", "estimates", "dataset", "curves", "findings")
+    names += ("scores", "coverage", "growth", "held_out")
     many = ("windows", "clocks", "channels", "health", "utilisation")
     frames = {n: tables.read_frame(snakemake.input[n], n) for n in (*names, *many)}
     # Phases of epochs are most of the rows, and nothing here is judged by them.
@@ -30,6 +32,8 @@ with rule.logged(snakemake) as log:
     inputs = report.ReportInputs(
         simulated=meta.simulated,
         example={"recording": name, "samples": samples},
+        published=ask(Path(snakemake.input.benchmark)),
+        search=report.read_search(snakemake.input.search),
         config=snakemake.params.campaign,
         provenance=report.provenance(meta, snakemake.params.config_file),
         **frames,

@@ -7,6 +7,7 @@ from wattproof.report.figures import draw_all
 from wattproof.report.figures_search import draw_search
 from wattproof.report.inputs import ReportInputs
 from wattproof.report.provenance import provenance
+from wattproof.report.searched import read_search
 from wattproof.report.style import FigureInfo
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "draw_all",
     "draw_search",
     "provenance",
+    "read_search",
 ]

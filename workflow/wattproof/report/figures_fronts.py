@@ -69,7 +69,7 @@ def _two(panel: Any, points: pd.DataFrame, factor: float) -> None:
             markersize=3,
             label=f"{kind} front",
         )
-    panel.set_xscale("log")
+    _log(panel.xaxis)
     panel.set_title("accuracy and training energy", fontsize=9)
     panel.legend(loc="lower right")
 
@@ -96,7 +96,24 @@ def _three(figure: Any, panel: Any, known: pd.DataFrame, factor: float) -> None:
                 linewidths=0.6,
                 label=f"{kind} ({whole(own.sum())})",
             )
-    panel.set_xscale("log")
+    _log(panel.xaxis)
     panel.set_title("with inference energy", fontsize=9)
-    panel.legend(loc="lower right")
-    figure.colorbar(drawn, ax=panel, label=text)
+    legend = panel.legend(loc="lower right")
+    for handle in legend.legend_handles:
+        handle.set_facecolor(COLOURS["grey"])
+    bar = figure.colorbar(drawn, ax=panel, label=text)
+    _plain(bar.ax.yaxis)
+
+
+def _log(axis: Any) -> None:
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5."""
+    axis.axes.set_xscale("log")
+    _plain(axis)
+
+
+def _plain(axis: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

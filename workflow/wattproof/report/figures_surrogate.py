@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from wattproof.report.inputs import ReportInputs
 from wattproof.report.select import floats
 from wattproof.report.style import COLOURS, Drawing, absent, cloud, new, say
 from wattproof.report.text import count, listed
-from wattproof.report.views_surrogate import label, unit_of
+from wattproof.report.views_surrogate import label, stratum_name, unit_of
 
 FIRST = ("energy_j", "time_s", "accuracy", "inference_j_per_image")
 """Targets that are drawn; others stand in the tables."""
@@ -41,7 +42,7 @@ def coverage(inputs: ReportInputs) -> Drawing:
     if not targets:
         return absent("The coverage of the intervals was not measured.")
     strata = list(dict.fromkeys(table["stratum"].astype(str)))
-    figure, axes = new(1, len(targets), 1.3 + 0.27 * len(strata), sharey=True)
+    figure, axes = new(1, len(targets), 1.3 + 0.27 * len(strata), sharey=True, sharex=True)
     places = {name: len(strata) - i for i, name in enumerate(strata)}
     for panel, target in zip(axes[0], targets, strict=True):
         own = table[table["target"] == target]
@@ -64,9 +65,9 @@ def coverage(inputs: ReportInputs) -> Drawing:
                 color=colour,
                 elinewidth=1,
             )
-        panel.set_title("\n".join(_two_lines(label(target))), fontsize=9)
+        panel.set_title(_two_lines(label(target)), fontsize=9)
         panel.set_xlabel("inside (%)")
-    axes[0, 0].set_yticks(list(places.values()), list(places))
+    axes[0, 0].set_yticks(list(places.values()), [stratum_name(name) for name in places])
     axes[0, 0].set_ylim(0.4, len(strata) + 0.6)
     networks = int(table["networks"].max())
     return Drawing(
@@ -77,9 +78,10 @@ def coverage(inputs: ReportInputs) -> Drawing:
     )
 
 
-def _two_lines(words: str) -> list[str]:
-    parts = words.split(" of ", 1)
-    return [parts[0], f"of {parts[1]}"] if len(parts) == 2 else [words]
+def _two_lines(words: str) -> str:
+    """Wrap a heading, at least two lines, so that the headings of a row end alike."""
+    lines = textwrap.wrap(words, 17)
+    return "\n".join([*[" "] * (2 - len(lines)), *lines])
 
 
 def growth(inputs: ReportInputs) -> Drawing:
@@ -96,10 +98,11 @@ def growth(inputs: ReportInputs) -> Drawing:
         error = "mae" if share else "mape"
         _grown(axes[0, column], own, "kendall_tau", 1.0, COLOURS["nvml"])
         _grown(axes[1, column], own, error, 100.0, COLOURS["smi"])
-        axes[0, column].set_title("\n".join(_two_lines(label(target))), fontsize=9)
+        axes[0, column].set_title(_two_lines(label(target)), fontsize=9)
         axes[0, column].set_ylabel("Kendall τ" if column == 0 else "")
         axes[1, column].set_ylabel("MAE (points)" if share else "MAPE (%)")
-        axes[1, column].set_ylim(bottom=0)
+        top = float(np.nanmax(floats(own[error]))) * 100
+        axes[1, column].set_ylim(0, 1.08 * top if top > 0 else 1)
         axes[1, column].set_xlabel("networks trained")
     said = table.loc[table["target"] == targets[0], "words"].dropna().astype(str)
     words = " ".join(dict.fromkeys(w for w in said if w))
@@ -167,7 +170,7 @@ def held_out(inputs: ReportInputs) -> Drawing:
             panel.set_xscale("log")
             panel.set_yscale("log")
         panel.set_xlabel(f"measured {text}")
-        panel.set_ylabel("predicted")
+        panel.set_ylabel(f"predicted {text[text.rindex('(') :]}")
         share = f", {100 * outside.sum() / bounded.sum():.1f} % outside" if bounded.any() else ""
         panel.set_title(f"n = {len(own)} runs{share}", fontsize=9)
     for panel in axes.flat[len(targets) :]:

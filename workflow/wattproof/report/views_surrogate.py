@@ -30,6 +30,14 @@ def label(target: str) -> str:
     return LABELS.get(target, target)
 
 
+def stratum_name(stratum: str) -> str:
+    """Name of a stratum for people: the same sentence with the target's name in words."""
+    for target in sorted(LABELS, key=len, reverse=True):
+        if stratum.endswith(f" {target}"):
+            return f"{stratum.removesuffix(target)}{LABELS[target]}"
+    return stratum
+
+
 def unit_of(target: str) -> str:
     """Unit of a target by its name; empty for shares."""
     if target.endswith("_per_image"):
@@ -103,6 +111,10 @@ def families(inputs: ReportInputs) -> View:
     table = inputs.scores
     if table["chosen"].isna().all() or len(table) == len(chosen(table)):
         table = table.iloc[:0]
+    # One number a run is learned beside curves: families of curves leave it as it is.
+    first = table.sort_values("chosen", ascending=False, kind="stable")
+    first = first[~first.duplicated(["target", "model", "curve"])]
+    table = table.loc[table.index.isin(first.index)]
     rows = []
     for _, row in table.iterrows():
         target = str(row["target"])
@@ -145,7 +157,7 @@ def coverage(inputs: ReportInputs) -> View:
         rows.append(
             (
                 label(str(row["target"])),
-                str(row["stratum"]),
+                stratum_name(str(row["stratum"])),
                 whole(row["n"]),
                 whole(row["networks"]),
                 f"{percent(row['coverage'])} ± {error}" if known(row["coverage"]) else "refused",

@@ -16,6 +16,7 @@ from wattproof.surrogate import (
     conformal,
     coverage,
     growth,
+    heldout,
     models,
     noise,
     novelty,
@@ -48,11 +49,13 @@ class Fit:
         scores: Table ``scores``: each target by each model, on networks that it had not seen.
         coverage: Table ``coverage``.
         growth: Table ``growth``.
+        held_out: Table ``held_out``, of the models in the artefact.
     """
 
     scores: pd.DataFrame
     coverage: pd.DataFrame
     growth: pd.DataFrame
+    held_out: pd.DataFrame
 
 
 def fit(
@@ -102,10 +105,13 @@ def fit(
     covered += coverage.leave_out(
         held, partial(_predict, learner, chosen, folds), its_noise, level, edges
     )
+    key_of = dict(zip(dataset["run_id"], dataset["network_key"], strict=True))
+    keys = [str(key_of[run]) for run in table.run_ids]
     return Fit(
         _scores(found, its_noise, level, split, edges),
         _frame(covered, "coverage"),
         _frame(_growth(learner, chosen, folds, its_noise, settings), "growth"),
+        _frame(heldout.rows(held, its_noise, level, table.run_ids, keys, edges), "held_out"),
     )
 
 
