@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from wattproof import tables
+from wattproof.report import parts
 from wattproof.report.inputs import ReportInputs
 
 T0_NS = 86_400_000_000_123  # monotonic clocks do not start at 0
@@ -220,6 +221,39 @@ def _dataset(runs: Rows, gpu_w: dict[str, float], rng: Rng) -> Rows:
     return rows
 
 
+def score_row(target: str, **more: Any) -> dict[str, Any]:
+    row = {
+        "target": target, "model": "trees", "curve": "line", "split": "5-fold by network", "n": 8,
+        "networks": 4, "r2": 0.95, "kendall_tau": 0.91, "mae": 1234.0, "mape": 0.04,
+        "coverage": 0.88, "width": 400.0, "noise": 0.02, "noise_groups": 2,
+        "kendall_tau_ceiling": 0.96, "error_floor": 0.016, "operations": 381_190, "chosen": True,
+        "refused": "",
+    }  # fmt: skip
+    return row | more
+
+
+def coverage_row(target: str, **more: Any) -> dict[str, Any]:
+    row = {
+        "target": target, "stratum": "all", "split": "10 seeded splits by network", "level": 0.9,
+        "n": 80, "networks": 40, "coverage": 0.91, "standard_error": 0.01, "width": 400.0,
+        "width_ratio": 1.2, "verdict": "covers what it says",
+    }  # fmt: skip
+    return row | more
+
+
+def published() -> parts.Published:
+    """Five configurations: of the three measured ones the dear and bad one is beaten."""
+    rows = [
+        ("measured", 0.6, 1e3, 0.02, True), ("measured", 0.8, 2e3, 0.03, True),
+        ("measured", 0.7, 3e3, 0.04, False), ("predicted", 0.62, 9e2, 0.02, True),
+        ("predicted", 0.5, 2e3, 0.02, False),
+    ]  # fmt: skip
+    columns = ["kind", "accuracy", "energy_j", "inference_j_per_image", "front"]
+    points = pd.DataFrame(rows, columns=columns)
+    points["front_inference"] = points["front"]
+    return parts.Published(points, "node", {"networks": "632; 4 trained", "level": "90 %"})
+
+
 def full(simulated: bool = True) -> ReportInputs:
     """A campaign in which every table has rows."""
     rng = np.random.default_rng(5)
@@ -281,14 +315,38 @@ def full(simulated: bool = True) -> ReportInputs:
         estimates=frame(estimates, "estimates"),
         dataset=frame(_dataset(runs, gpu_w, rng), "dataset"),
         scores=frame([
-            {"target": "energy_j", "model": "gbdt", "split": "5-fold by network", "n": 8,
-             "networks": 4, "r2": 0.95, "kendall_tau": 0.91, "mae": 120.0, "mape": 0.04,
-             "coverage": 0.88, "width": 400.0, "noise": 0.02, "refused": ""},
-            {"target": "accuracy", "model": "gbdt", "split": "5-fold by network", "n": 8,
-             "networks": 4, "r2": None, "kendall_tau": None, "mae": 0.01, "mape": None,
-             "coverage": None, "width": None, "noise": None,
-             "refused": "no replicates, so the noise is not known"},
+            score_row("energy_j"),
+            score_row("energy_j", model="linear", kendall_tau=0.71, chosen=False, operations=90),
+            score_row("accuracy", r2=None, kendall_tau=None, mae=0.01, mape=None, coverage=None,
+                      width=None, noise=None, error_floor=None, kendall_tau_ceiling=None,
+                      refused="no replicates, so the noise is not known"),
         ], "scores"),
+        coverage=frame([
+            coverage_row("energy_j"),
+            coverage_row("energy_j", stratum="upper third of predicted energy_j", coverage=0.7,
+                         verdict="covers less than it says, by 20.0 points"),
+            coverage_row("energy_j", stratum="5 epochs"),
+            coverage_row("accuracy", coverage=None, standard_error=None, width=None,
+                         width_ratio=None, verdict="refused: too few networks"),
+        ], "coverage"),
+        growth=frame([
+            {"target": "energy_j", "kind": kind, "seed": seed, "networks": networks,
+             "runs": networks, "kendall_tau": tau, "r2": 0.9, "mae": 1.0, "mape": mape,
+             "coverage": 0.9, "noise": 0.01, "words": words}
+            for kind, seed, networks, tau, mape, words in (
+                ("measured", 0, 20, 0.7, 0.1, ""), ("measured", 1, 20, 0.75, 0.09, ""),
+                ("measured", 0, 80, 0.9, 0.03, ""),
+                ("expected", None, 160, None, 0.02, "With 160 networks instead of 80 about 2 %."),
+            )
+        ], "growth"),
+        held_out=frame([
+            {"target": "energy_j", "run_id": w["run_id"], "network_key": f"regnet-{i // 2}",
+             "measured": 1000.0 + 100 * i, "predicted": 1010.0 + 100 * i,
+             "low": None if i == 0 else 990.0 + 100 * i, "high": None if i == 0 else 1990.0}
+            for i, w in enumerate(runs)
+        ], "held_out"),
+        published=published(),
+        search=parts.Search(("Searches by nvidia-smi promise what they do not keep.",)),
         health=frame([health_row(s) for s in sources if s != "smi"]
                      + [health_row("smi", expected=1000, taken=410, missed=590)], "health"),
         channels=frame([

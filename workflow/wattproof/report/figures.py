@@ -29,9 +29,9 @@ FIGURES: tuple[tuple[str, str, Callable[[ReportInputs], Drawing]], ...] = (
     ("clock", "Clock offsets and residuals", figures_run.clock),
     ("parts", "Parts of the node's energy", figures_node.parts),
     ("dataset", "Accuracy and energy of the runs", figures_node.dataset),
-    ("held_out", "Predicted against measured", figures_surrogate.held_out),
-    ("coverage", "Coverage of the intervals", figures_surrogate.coverage),
-    ("growth", "Learning curve of the surrogate", figures_surrogate.growth),
+    ("predictions", "Predicted against measured", figures_surrogate.held_out),
+    ("interval_coverage", "Coverage of the intervals", figures_surrogate.coverage),
+    ("surrogate_growth", "Learning curve of the surrogate", figures_surrogate.growth),
     ("pareto", "Pareto fronts, measured and predicted", figures_fronts.pareto),
 )
 """File stem, title and drawing function. fig1 to fig8 follow the paper's figures of that number."""

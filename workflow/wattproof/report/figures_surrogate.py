@@ -12,12 +12,10 @@ from wattproof.report.inputs import ReportInputs
 from wattproof.report.select import floats
 from wattproof.report.style import COLOURS, Drawing, absent, cloud, new, say
 from wattproof.report.text import count, listed
-from wattproof.report.views_surrogate import label, stratum_name, unit_of
+from wattproof.report.views_surrogate import PREFIXES, label, stratum_name, unit_of
 
 FIRST = ("energy_j", "time_s", "accuracy", "inference_j_per_image")
 """Targets that are drawn; others stand in the tables."""
-
-PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
 
 def _drawn(table: pd.DataFrame) -> list[str]:
@@ -80,7 +78,7 @@ def coverage(inputs: ReportInputs) -> Drawing:
 
 def _two_lines(words: str) -> str:
     """Wrap a heading, at least two lines, so that the headings of a row end alike."""
-    lines = textwrap.wrap(words, 17)
+    lines = textwrap.wrap(words, 16)
     return "\n".join([*[" "] * (2 - len(lines)), *lines])
 
 

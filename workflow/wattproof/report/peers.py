@@ -136,7 +136,7 @@ def view(inputs: ReportInputs) -> View:
         "peers",
         "This benchmark beside others. Its own column is made from its tables and by asking it.",
         (
-            *("", "this benchmark", "EA-HAS-Bench", "EC-NAS-Bench", "JAHS-Bench-201"),
+            *("aspect", "this benchmark", "EA-HAS-Bench", "EC-NAS-Bench", "JAHS-Bench-201"),
             "NAS-Bench-301",
         ),
         tuple((row.aspect, facts.get(row.own, "not known"), *row[2:]) for row in ROWS),

@@ -13,7 +13,7 @@ import pandas as pd
 import wattproof
 from wattproof import space as spaces
 from wattproof.benchmark.api import Benchmark
-from wattproof.benchmark.measured import non_dominated
+from wattproof.benchmark.fronts import non_dominated
 from wattproof.errors import WattproofError
 from wattproof.report.parts import INFERENCE, Published
 from wattproof.report.text import count, listed, percent, whole

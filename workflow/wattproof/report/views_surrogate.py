@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ from wattproof.report.inputs import ReportInputs
 from wattproof.report.text import fixed, known, number, percent, whole
 from wattproof.report.view import Notes, View, or_refused
 
-NO_CURVE = "one number a run"
+PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
 LABELS = {
     "accuracy": "validation accuracy",
@@ -31,10 +32,10 @@ def label(target: str) -> str:
 
 
 def stratum_name(stratum: str) -> str:
-    """Name of a stratum for people: the same sentence with the target's name in words."""
+    """Name of a stratum for people: the same words with the target's name in words."""
     for target in sorted(LABELS, key=len, reverse=True):
         if stratum.endswith(f" {target}"):
-            return f"{stratum.removesuffix(target)}{LABELS[target]}"
+            return f"{stratum.removesuffix(target)}{LABELS[target].partition(' of ')[0]}"
     return stratum
 
 
@@ -43,6 +44,16 @@ def unit_of(target: str) -> str:
     if target.endswith("_per_image"):
         return "J"
     return {"j": "J", "s": "s", "w": "W"}.get(target.rpartition("_")[2], "")
+
+
+def amount(value: Any, unit: str) -> str:
+    """A quantity with a fitting prefix: 2.65 mJ, 6.70 kJ; shares as they are."""
+    if not known(value) or not unit or not math.isfinite(float(value)):
+        return number(value, unit=unit)
+    size = float(value)
+    smallest = PREFIXES[-1] if size else (1.0, "")
+    factor, prefix = next(((f, p) for f, p in PREFIXES if abs(size) >= f), smallest)
+    return number(size / factor, unit=prefix + unit)
 
 
 def chosen(scores: pd.DataFrame) -> pd.DataFrame:
@@ -65,11 +76,11 @@ def scores(inputs: ReportInputs) -> View:
             "r2": fixed(row["r2"], 3),
             "kendall_tau": fixed(row["kendall_tau"], 3),
             "kendall_tau_ceiling": _known(row["kendall_tau_ceiling"], fixed, 3),
-            "mae": number(row["mae"], unit=unit),
+            "mae": amount(row["mae"], unit),
             "mape": percent(row["mape"]),
             "error_floor": floor if known(row["error_floor"]) else "no replicates",
             "coverage": percent(row["coverage"], 1),
-            "width": number(row["width"], unit=unit),
+            "width": amount(row["width"], unit),
             "noise": spread if known(row["noise"]) else "no replicates",
         }
         optional = ("kendall_tau_ceiling", "error_floor", "noise")
@@ -81,21 +92,21 @@ def scores(inputs: ReportInputs) -> View:
             (
                 label(target),
                 _model(row),
-                str(row["split"]),
-                whole(row["n"]),
-                whole(row["networks"]),
+                f"{whole(row['n'])} of {whole(row['networks'])}",
                 *cells,
             )
         )
+    splits = "; ".join(dict.fromkeys(inputs.scores["split"].astype(str)))
     return View(
         "scores",
-        "Models of the benchmark on networks that they had not seen. τ ceiling and least error: "
-        "what predictions without any error of their own would score, because one training is "
-        "as noisy as its replicates are apart (least MAPE; of accuracies least MAE). MAE and "
-        "MAPE: mean absolute and mean absolute relative error. Coverage and width: of the 90 % "
-        "interval. Noise: standard deviation of replicates, relative; of accuracies absolute.",
+        f"Models of the benchmark on networks that they had not seen ({splits}). τ ceiling and "
+        "least error: what predictions without any error of their own would score, because "
+        "one training is as noisy as its replicates are apart (least MAPE; of accuracies "
+        "least MAE). MAE and MAPE: mean absolute and mean absolute relative error. Coverage "
+        "and width: of the 90 % interval. Noise: standard deviation of replicates, relative; "
+        "of accuracies absolute.",
         (
-            *("target", "model", "split", "runs", "networks", "R²", "Kendall τ", "τ ceiling"),
+            *("target", "model", "runs of networks", "R²", "Kendall τ", "τ ceiling"),
             *("MAE", "MAPE", "least error", "coverage", "width", "noise"),
         ),
         tuple(rows),
@@ -124,7 +135,7 @@ def families(inputs: ReportInputs) -> View:
             (
                 label(target),
                 _model(row),
-                "in the benchmark" if row["chosen"] else "",
+                "in the benchmark" if row["chosen"] else "compared",
                 fixed(row["kendall_tau"], 3),
                 fixed(row["r2"], 3),
                 error,
@@ -150,8 +161,11 @@ def families(inputs: ReportInputs) -> View:
 
 def coverage(inputs: ReportInputs) -> View:
     """Coverage of the intervals on networks that neither models nor intervals have seen."""
+    table = inputs.coverage
+    shown = (table["stratum"] == "all") | (table["split"] == "left out")
+    shown |= table["verdict"].astype(str).str.startswith("covers less")
     rows = []
-    for _, row in inputs.coverage.iterrows():
+    for _, row in table[shown].iterrows():
         error = percent(2 * row["standard_error"]) if known(row["standard_error"]) else "not known"
         unit = unit_of(str(row["target"]))
         rows.append(
@@ -161,7 +175,7 @@ def coverage(inputs: ReportInputs) -> View:
                 whole(row["n"]),
                 whole(row["networks"]),
                 f"{percent(row['coverage'])} ± {error}" if known(row["coverage"]) else "refused",
-                number(row["width"], unit=unit),
+                amount(row["width"], unit),
                 _known(row["width_ratio"], fixed, 2, otherwise="no replicates"),
                 str(row["verdict"]),
             )
@@ -172,7 +186,9 @@ def coverage(inputs: ReportInputs) -> View:
     return View(
         "coverage",
         f"{said} intervals on networks that neither models nor intervals have seen ({splits}); "
-        "at the end of the training unless the stratum says otherwise. ±: two standard errors, "
+        "at the end of the training unless the stratum says otherwise. Strata that "
+        "are left out here cover what they say, or more, or are too small to tell: see the "
+        "figure. ±: two standard errors, "
         "clustered by network. Width ratio: mean width, in widths that predictions without an "
         "error of their own would need for the noise of replicates alone.",
         (
