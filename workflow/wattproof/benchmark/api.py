@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from wattproof import space as spaces
 from wattproof.benchmark import domain, energies, fronts, manifest, measured, sources
 from wattproof.benchmark.inputs import Inputs, Reader
-from wattproof.benchmark.results import Result, Value
+from wattproof.benchmark.results import Result, result_of, value_of
 from wattproof.errors import WattproofError
 from wattproof.space.quick import Realiser
 from wattproof.surrogate.encoding import EPOCHS
@@ -79,6 +79,10 @@ class Benchmark:
         self._view = energies.choose(energy, known)
         self.energies = tuple(known)
         self.energy_scope = self._view.scope
+        self._constants = (
+            *(self._source.provenance, self.energy_scope),
+            *(self._predictor.level, self.simulated),
+        )
         self._domain = domain.Domain(self.space)
         self._lengths = self._trainings()
         self._reader = Reader(
@@ -185,19 +189,9 @@ class Benchmark:
             watts = self._idle_w
             value, low, high, noise, model = rows[TIME]
             rows[IDLE] = (value * watts, low * watts, high * watts, noise, model)
-        values: dict[str, Any] = {
-            name: _value(unit, rows[name]) for name, unit in _UNITS.items() if name in rows
-        }
-        return Result(
-            epoch=wanted,
-            network_key=inputs.networks[0],
-            in_domain=bool(inputs.inside[0]) and novelty <= 1.0,
-            provenance=self._source.provenance,
-            energy_scope=self.energy_scope,
-            level=self._predictor.level,
-            simulated=self.simulated,
-            **values,
-        )
+        values = {name: value_of(_UNITS[name], row) for name, row in rows.items() if name in _UNITS}
+        inside = novelty <= 1.0 and bool(inputs.inside[0])
+        return result_of(values, wanted, inputs.networks[0], inside, self._constants)
 
     def query_many(
         self,
@@ -340,19 +334,6 @@ _UNITS = {
     if name in Result.__dataclass_fields__
 }
 """Units of the targets that a result has a field for."""
-
-
-def _value(unit: str, row: sources.Row) -> Value:
-    value, low, high, noise, model = row
-    known = low == low and high == high  # not NaN
-    return Value(
-        value,
-        low if known else None,
-        high if known else None,
-        unit,
-        noise if noise == noise else None,
-        model if model == model else None,
-    )
 
 
 def _columns(found: Answer, names: Sequence[str], spread: bool) -> dict[str, NDArray[np.float64]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 BANNER = "SIMULATED: the energies come from a virtual node, not from a measurement."
 
@@ -100,3 +102,58 @@ class Result:
         if not self.in_domain:
             lines.append("  outside of what was trained: the intervals promise nothing here")
         return "\n".join(lines)
+
+
+class _ThawedValue:
+    """Has the slots of `Value`, so that it can be filled and then become one.
+
+    The constructor of a frozen dataclass goes through `object.__setattr__` field by field; a query
+    makes ten objects with some seventy fields, and that alone would be a quarter of its time.
+    """
+
+    __slots__ = tuple(Value.__dataclass_fields__)
+
+
+class _ThawedResult:
+    """Has the slots of `Result`; see `_ThawedValue`."""
+
+    __slots__ = tuple(Result.__dataclass_fields__)
+
+
+def value_of(unit: str, row: Sequence[float]) -> Value:
+    """Return a value from its five numbers: value, low, high, noise, model; NaN where unknown."""
+    made: Any = _ThawedValue()
+    made.value, low, high, noise, model = row
+    made.unit = unit
+    if low == low and high == high:  # not NaN
+        made.low, made.high = low, high
+    else:
+        made.low = made.high = None
+    made.noise = noise if noise == noise else None
+    made.model = model if model == model else None
+    made.__class__ = Value
+    found: Value = made
+    return found
+
+
+def result_of(
+    values: Mapping[str, Value],
+    epoch: int,
+    network_key: str,
+    in_domain: bool,
+    constants: tuple[str, str, float, bool],
+) -> Result:
+    """Return a result; `constants` are provenance, energy_scope, level, and simulated."""
+    made: Any = _ThawedResult()
+    made.accuracy, made.energy_j = values["accuracy"], values["energy_j"]
+    made.time_s, made.power_w = values["time_s"], values["power_w"]
+    made.epoch, made.network_key, made.in_domain = epoch, network_key, in_domain
+    made.provenance, made.energy_scope, made.level, made.simulated = constants
+    get = values.get
+    made.gpu_energy_j, made.idle_energy_j = get("gpu_energy_j"), get("idle_energy_j")
+    made.test_accuracy = get("test_accuracy")
+    made.inference_j_per_image = get("inference_j_per_image")
+    made.latency_s = get("latency_s")
+    made.__class__ = Result
+    found: Result = made
+    return found

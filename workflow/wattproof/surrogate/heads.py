@@ -113,7 +113,9 @@ class Heads:
             Values on the scale of each target, and standard deviations of the members, both
             n × len(targets).
         """
-        return self.evaluate(accuracy, cost, weights, self.moment(epoch, epochs))
+        value, spread = np.zeros((2, len(epoch), len(self.targets)))
+        self.evaluate(accuracy, cost, weights, self.moment(epoch, epochs), value, spread)
+        return value, spread
 
     def moment(self, epoch: NDArray[np.int64], epochs: NDArray[np.int64]) -> Moment:
         """Return all that values depend on beside the models' outputs; arguments of `at_epoch`."""
@@ -124,47 +126,79 @@ class Heads:
         return Moment(row[:, :border], row[:, border:], length, spent)
 
     def evaluate(
-        self, accuracy: Floats, cost: Floats, weights: Floats, moment: Moment
-    ) -> tuple[Floats, Floats]:
-        """As `at_epoch`, at a moment that is known already."""
-        first = self.accuracy_at(accuracy, moment.bending)
-        second = self._cost_at(cost, weights, moment)
-        border = first.shape[2]
-        value = np.empty((first.shape[1], len(self.targets)))
-        spread = np.zeros_like(value)
-        for members, columns in ((first, slice(border)), (second, slice(border, None))):
-            if len(members) == 1:
-                value[:, columns] = members[0]
+        self,
+        accuracy: NDArray[Any],
+        cost: NDArray[Any],
+        weights: NDArray[Any],
+        moment: Moment,
+        value: Floats,
+        spread: Floats,
+    ) -> None:
+        """As `at_epoch`, at a moment that is known already, into arrays.
+
+        Args:
+            accuracy: Outputs of group ``accuracy``, in any precision.
+            cost: Outputs of group ``cost``.
+            weights: Of the rising functions.
+            moment: Result of `moment`.
+            value: Gets the values; n × len(targets).
+            spread: Zeros; gets the standard deviations where members may disagree.
+        """
+        border = accuracy.shape[2] - self.bending.size + 1
+        for members, columns, fill in (
+            (accuracy, slice(border), self._accuracy_into),
+            (cost, slice(border, None), self._cost_into),
+        ):
+            count = len(members)
+            if count == 1:
+                fill(members, weights, moment, value[None, :, columns])
             else:
-                value[:, columns], spread[:, columns] = settle(members)
-        return value, spread
+                found = np.empty((count, *value[:, columns].shape))
+                fill(members, weights, moment, found)
+                value[:, columns], spread[:, columns] = settle(found)
 
     def accuracy_at(self, members: Floats, row: Floats) -> Floats:
         """Values of group ``accuracy``, from mean and functions (n × (1 + q)); B × n × targets."""
         q = self.bending.size
-        curve = (members[:, :, :q] * row[:, 1:]).sum(axis=2) + row[:, 0]
-        return np.concatenate([curve[:, :, None], members[:, :, q:]], axis=2)
+        found = np.empty((*members.shape[:2], members.shape[2] - q + 1))
+        length = np.ones((len(row), 1), dtype=np.int64)
+        self._accuracy_into(members, row, Moment(row, row, length, None), found)
+        return found
+
+    def _accuracy_into(
+        self, members: NDArray[Any], _: NDArray[Any], moment: Moment, found: Floats
+    ) -> None:
+        q, row = self.bending.size, moment.bending
+        curve = found[:, :, 0]
+        np.add.reduce(members[:, :, :q] * row[:, 1:], axis=2, out=curve)
+        curve += row[:, 0]
+        found[:, :, 1:] = members[:, :, q:]
 
     def cost_at(
         self, members: Floats, weights: Floats, row: Floats, epochs: NDArray[np.int64]
     ) -> Floats:
         """Logarithms of group ``cost``, from functions (n × q); B × n × targets, power last."""
         spent = np.log(row * epochs[:, None]) if self.rising.size == 1 else None
-        return self._cost_at(members, weights, Moment(row, row, epochs[:, None], spent))
+        found = np.empty((*members.shape[:2], members.shape[2] + 1))
+        self._cost_into(members, weights, Moment(row, row, epochs[:, None], spent), found)
+        return found
 
-    def _cost_at(self, members: Floats, weights: Floats, moment: Moment) -> Floats:
+    def _cost_into(
+        self, members: NDArray[Any], weights: NDArray[Any], moment: Moment, found: Floats
+    ) -> None:
         curves, energy, time = self._curves
         spent = moment.spent
         if spent is None:
             shaped = weights.reshape(len(moment.length), curves, self.rising.size)
-            spent = np.log(shapes.combine(shaped, moment.rising[:, None, :]) * moment.length)
-        found = np.empty((*members.shape[:2], members.shape[2] + 1))
+            share = shapes.combine(shaped.astype(np.float64), moment.rising[:, None, :])
+            spent = np.log(share * moment.length)
         found[:, :, :-1] = members
         found[:, :, :curves] += spent
-        powers = [place for place in range(curves) if place != time]
-        found[:, :, powers] += members[:, :, [time]]
-        found[:, :, -1] = found[:, :, energy] - found[:, :, time]
-        return found
+        # Models tell powers; a power times the time is an energy.
+        level = members[:, :, time : time + 1]
+        found[:, :, :time] += level
+        found[:, :, time + 1 : curves] += level
+        np.subtract(found[:, :, energy], found[:, :, time], out=found[:, :, -1])
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold, exactly."""

@@ -110,11 +110,12 @@ class Novelty:
         place = np.ascontiguousarray(static.T) * self.slope + self.offset
         index = np.minimum(np.maximum(place, 0.0), GRID + 1.0).astype(np.int64)
         index += self.base
-        found = self.table.take(index).max(axis=0)
+        found = np.maximum.reduce(self.table.take(index), axis=0)
         for bits, never in zip(self.bits, self.never, strict=True):
             own = np.bitwise_or.reduce(bits.take(index), axis=0)
             strange = own & np.bitwise_or.reduce(never.take(index), axis=0)
-            found = np.maximum(found, PAIR * (strange != 0))
+            if strange.any():
+                found = np.maximum(found, PAIR * (strange != 0))
         return np.asarray(found)
 
     def distance(self, static: Floats) -> Floats:

@@ -137,21 +137,21 @@ class Predictor:
         accuracy, cost, *weights = self._session.run(
             self._outputs, {"x": static.astype(np.float32)}
         )
-        guess, spread = self._heads.evaluate(
-            accuracy.astype(np.float64),
-            cost.astype(np.float64),
-            weights[0].astype(np.float64) if weights else _NO_WEIGHTS,
-            moment.heads,
+        found = np.zeros((5, len(static), len(self.targets)))
+        guess, low, high, noise, spread = found
+        self._heads.evaluate(
+            accuracy, cost, weights[0] if weights else _NO_WEIGHTS, moment.heads, guess, spread
         )
-        half = moment.quantile * self._intervals.scale(moment.noise, spread)
-        found = np.empty((5, *guess.shape))
-        found[0] = guess
-        np.subtract(guess, half, out=found[1])
-        np.add(guess, half, out=found[2])
-        found[3], found[4] = moment.noise, spread
+        noise[:] = moment.noise
+        if len(accuracy) == len(cost) == 1:
+            half = moment.half
+        else:
+            half = moment.quantile * self._intervals.scale_of(moment.variance, spread)
+        np.subtract(guess, half, out=low)
+        np.add(guess, half, out=high)
         self._natural(found[:3])
         if draws is not None:
-            self._shift(found[0], draws)
+            self._shift(guess, draws)
         return found
 
     def novelty(self, static: Floats) -> Floats:
@@ -164,10 +164,14 @@ class Predictor:
         found = None if key is None else self._moments.get(key)
         if found is None:
             bins = bin_of(epoch, epochs)
+            noise = self._noise.by_bin[bins]
+            quantile = self._intervals.quantile(bins, epochs)
             found = _Moment(
                 self._heads.moment(epoch, epochs),
-                self._noise.by_bin[bins],
-                self._intervals.quantile(bins, epochs),
+                noise,
+                noise**2,
+                quantile,
+                quantile * self._intervals.scale(noise, np.zeros_like(noise)),
             )
             if key is not None:
                 self._moments[key] = found
@@ -213,12 +217,16 @@ class _Moment:
     Attributes:
         heads: Functions of the curves there.
         noise: Standard deviation of the noise there; n × targets.
+        variance: Its square.
         quantile: Half-widths over their scale; n × targets.
+        half: Half-widths where no model disagrees with itself; n × targets.
     """
 
     heads: Moment
     noise: Floats
+    variance: Floats
     quantile: Floats
+    half: Floats
 
 
 def _same_encoding(name: str, checksum: str, encoding: Encoding) -> None:
