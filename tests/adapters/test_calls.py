@@ -44,7 +44,7 @@ def test_jahs_call(bench: Benchmark, at_random: RandomSearch) -> None:
         assert metrics["power_w"] == pytest.approx(end.power_w.value)
     errors = [1 - metrics["valid-acc"] / 100 for _, metrics in history]
     assert np.median(errors[TRIALS // 2 :]) < at_random.error
-    assert min(errors) < at_random.best_error(10)
+    assert min(errors) < at_random.best_error(5)
     assert evolve(b, 0) == history
 
 
@@ -97,9 +97,8 @@ def test_hpobench_call(bench: Benchmark, at_random: RandomSearch) -> None:
         at = bench.query(info["configuration"], info["fidelity"]["epoch"])
         assert one["function_value"] == pytest.approx(1 - at.accuracy.value)
         assert one["cost"] == pytest.approx(at.energy_j.value)
-    affordable = int(spent / at_random.losses[:, 1].mean())
-    best = min(one["function_value"] for one in answers)
-    assert best <= at_random.best_error(affordable)
+    assert spent < 0.8 * 32 * at_random.losses[:, 1].mean()  # 32 trainings to the end
+    assert min(one["function_value"] for one in answers) < at_random.error
     assert halve(b, 0)[0] == answers
 
 
