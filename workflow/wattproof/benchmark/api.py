@@ -21,7 +21,7 @@ from ConfigSpace import ConfigurationSpace, Integer
 from numpy.typing import NDArray
 
 from wattproof import space as spaces
-from wattproof.benchmark import domain, energies, fronts, manifest, measured, sources
+from wattproof.benchmark import domain, energies, fronts, kinds, manifest, measured, sources
 from wattproof.benchmark.inputs import Inputs, Reader
 from wattproof.benchmark.results import Result, result_of, value_of
 from wattproof.errors import WattproofError
@@ -54,9 +54,17 @@ class Benchmark:
         energies: What ``energy`` of `wattproof.load` may be: ``node`` or ``gpu`` (the calibrated
             one, first), ``gpu``, ``smi``.
         energy_scope: Whose energy ``energy_j`` is.
+        kind: ``surrogate``, ``table`` or ``live``: who answers.
     """
 
-    def __init__(self, path: str | os.PathLike[str], energy: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        kind: str = "surrogate",
+        energy: str | None = None,
+        folder: str | os.PathLike[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         """Read and verify a benchmark; see `wattproof.load`."""
         self._manifest, self._files = manifest.read(Path(path))
         self.space = ConfigurationSpace.from_serialized_dict(
@@ -73,17 +81,16 @@ class Benchmark:
                 f"'{self._space.name}' ({self._manifest['created_by']}); install that version."
             )
         surrogate = sources.Surrogate(self._files)
-        self._source: sources.Source = surrogate
         self._predictor = surrogate.predictor
         known = energies.views(self._predictor.energy_scope, self._predictor.targets)
         self._view = energies.choose(energy, known)
         self.energies = tuple(known)
         self.energy_scope = self._view.scope
-        self._constants = (
-            *(self._source.provenance, self.energy_scope),
-            *(self._predictor.level, self.simulated),
-        )
         self._domain = domain.Domain(self.space)
+        self.kind = kind
+        self._source: sources.Source = kinds.source(
+            kind, surrogate, self._domain, self._files, self._frame, folder, settings
+        )
         self._lengths = self._trainings()
         self._reader = Reader(
             self._domain,
@@ -190,8 +197,10 @@ class Benchmark:
             value, low, high, noise, model = rows[TIME]
             rows[IDLE] = (value * watts, low * watts, high * watts, noise, model)
         values = {name: value_of(_UNITS[name], row) for name, row in rows.items() if name in _UNITS}
-        inside = novelty <= 1.0 and bool(inputs.inside[0])
-        return result_of(values, wanted, inputs.networks[0], inside, self._constants)
+        inside = bool(self._source.inside(inputs, novelty)[0])
+        origin = self._source.provenance(inputs, seed)
+        about = (origin, self.energy_scope, self._source.level, self.simulated)
+        return result_of(values, wanted, inputs.networks[0], inside, about)
 
     def query_many(
         self,
@@ -228,7 +237,7 @@ class Benchmark:
         columns |= {
             "epoch": wanted,
             "network_key": inputs.networks,
-            "in_domain": inputs.inside & (found.novelty <= 1.0),
+            "in_domain": self._source.inside(inputs, found.novelty),
         }
         return pd.DataFrame(columns, index=frame.index)
 
@@ -312,14 +321,16 @@ class Benchmark:
         draws = None if seed is None else self._reader.draws(inputs, seed)
         if isinstance(self._source, sources.Surrogate) and self._view.target == ENERGY:
             return self._source.one(inputs, wanted, draws)
-        found = self._source.answer(inputs, wanted, draws)
-        return sources.single(energies.seen(found, self._view))
+        found = self._source.answer(inputs, wanted, draws, seed)
+        rows, novelty = sources.single(energies.seen(found, self._view))
+        known = {name: row for name, row in rows.items() if row[0] == row[0]}  # not NaN
+        return known, novelty
 
     def _answer(self, inputs: Inputs, wanted: NDArray[np.int64], seed: int | None) -> Answer:
         """Answer n configurations, each after its wanted epoch."""
         number = domain.check_seed(seed)
         draws = None if number is None else self._reader.draws(inputs, number)
-        found = energies.seen(self._source.answer(inputs, wanted, draws), self._view)
+        found = energies.seen(self._source.answer(inputs, wanted, draws, number), self._view)
         if self._idle_w is not None:
             for part in (found.value, found.low, found.high):
                 part[IDLE] = part[TIME] * self._idle_w

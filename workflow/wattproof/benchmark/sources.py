@@ -12,18 +12,24 @@ from numpy.typing import NDArray
 from wattproof.benchmark.inputs import Inputs
 from wattproof.surrogate.predictor import Answer, Predictor
 
+Floats = NDArray[np.float64]
+
 
 class Source(Protocol):
     """Answers configurations.
 
     Attributes:
-        provenance: What it is, as results say it.
+        level: Nominal coverage of its intervals.
     """
 
-    provenance: str
+    level: float
 
     def answer(
-        self, inputs: Inputs, epoch: NDArray[np.int64], draws: NDArray[np.uint64] | None
+        self,
+        inputs: Inputs,
+        epoch: NDArray[np.int64],
+        draws: NDArray[np.uint64] | None,
+        seed: int | None,
     ) -> Answer:
         """Answer n configurations.
 
@@ -31,7 +37,16 @@ class Source(Protocol):
             inputs: The configurations.
             epoch: Epochs finished at each; n.
             draws: A random number for each, for noisy values; None for what is expected.
+            seed: What the user asked with; None if with nothing.
         """
+        ...
+
+    def provenance(self, inputs: Inputs, seed: int | None) -> str:
+        """Return where the answer to a single configuration comes from, as results say it."""
+        ...
+
+    def inside(self, inputs: Inputs, novelty: Floats | float) -> NDArray[np.bool_]:
+        """Return which of n answers its intervals hold for, by the answers' novelty."""
         ...
 
 
@@ -51,19 +66,30 @@ def single(answer: Answer) -> tuple[dict[str, Row], float]:
 class Surrogate:
     """The published models."""
 
-    provenance = "surrogate"
-
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self.predictor = Predictor(files)
+        self.level = self.predictor.level
 
     def answer(
-        self, inputs: Inputs, epoch: NDArray[np.int64], draws: NDArray[np.uint64] | None
+        self,
+        inputs: Inputs,
+        epoch: NDArray[np.int64],
+        draws: NDArray[np.uint64] | None,
+        seed: int | None,
     ) -> Answer:
         """See `Source.answer`."""
         found = self.predictor.answer(inputs.static, epoch, inputs.epochs)
         if draws is None:
             return found
         return dataclasses.replace(found, value=self.predictor.noisy(found.value, draws))
+
+    def provenance(self, inputs: Inputs, seed: int | None) -> str:
+        """See `Source.provenance`."""
+        return "surrogate"
+
+    def inside(self, inputs: Inputs, novelty: Floats | float) -> NDArray[np.bool_]:
+        """See `Source.inside`."""
+        return inputs.inside & (novelty <= 1.0)
 
     def one(
         self, inputs: Inputs, epoch: NDArray[np.int64], draws: NDArray[np.uint64] | None

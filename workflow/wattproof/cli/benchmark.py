@@ -31,13 +31,17 @@ def query(
         int | None, typer.Option(help="after so many epochs; all, if not given")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="a noisy draw; the prediction itself without")
+        int | None, typer.Option(help="a noisy draw (table: this replicate); the mean without")
+    ] = None,
+    kind: Annotated[str, typer.Option(help="surrogate, table or live")] = "surrogate",
+    energy: Annotated[
+        str | None, typer.Option(help="whose energy: node, gpu or smi; the calibrated one without")
     ] = None,
     sample: Annotated[int | None, typer.Option(help="draw a configuration with this seed")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> None:
     """Accuracy, energy, time and power of one configuration, with intervals."""
-    bench = wattproof.load(benchmark)
+    bench = wattproof.load(benchmark, kind=kind, energy=energy)
     config: dict[str, Any] = {} if sample is None else bench.sample(seed=sample)
     for setting in settings or []:
         key, equals, value = setting.partition("=")
