@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from wattproof.benchmark.results import BANNER
@@ -102,75 +102,89 @@ def _trust(facts: Mapping[str, Any]) -> str:
 
 def _scores(surrogate: Mapping[str, Any], targets: Mapping[str, Mapping[str, str]]) -> str:
     head = (
-        "| target | model | n | R² | Kendall τ | MAE | MAPE | coverage | width | replicate CV |\n"
-        "|---|---|---|---|---|---|---|---|---|---|"
+        "| target | model | n | R² | Kendall τ | best possible τ | MAE | MAPE | noise | interval "
+        "covers | its width |\n|---|---|---|---|---|---|---|---|---|---|---|"
     )
     lines, refused = [], []
     for row in surrogate["scores"]:
         target = row["target"]
         unit = UNITS.get(targets.get(target, {}).get("unit", ""), "")
-        published = is_published(row, surrogate["families"])
         cells = [
             target,
-            f"**{_model(row)}**" if published else _model(row),
+            f"{row['model']}, {row['curve']}" if row.get("curve") else str(row["model"]),
             str(row["n"]),
             number(row.get("r2"), ".3f"),
             number(row.get("kendall_tau"), ".3f"),
+            number(row.get("kendall_tau_ceiling"), ".3f"),
             number(row.get("mae"), ".3g", unit),
             number(row.get("mape"), ".1%"),
+            number(row.get("noise"), ".1%"),
             number(row.get("coverage"), ".1%"),
             number(row.get("width"), ".3g", unit),
-            number(row.get("noise"), ".1%"),
         ]
         lines.append("| " + " | ".join(cells) + " |")
         if row.get("refused"):
-            refused.append(f"- {target}, {row['model']}: {row['refused']}.")
+            refused.append(f"- {target}: {row['refused']}.")
     split = ", ".join(dict.fromkeys(str(row["split"]) for row in surrogate["scores"]))
     text = (
-        f"Split: {split}. Published models in bold. The replicate CV is the noise of the "
-        f"measurements themselves: no model can be better.\n\n{head}\n" + "\n".join(lines)
-    )
+        f"Split: {split}. The noise is that of the trainings themselves (between seeds): no model "
+        "can be better, and the best possible τ is what a model without any error would reach. "
+        "Table scores.parquet compares all models that were tried.\n\n" + head + "\n"
+    ) + "\n".join(lines)
     return text + ("\n\nMissing figures:\n\n" + "\n".join(refused) if refused else "")
 
 
-def is_published(row: Mapping[str, Any], families: Mapping[str, str]) -> bool:
-    """Whether a row of table ``scores`` is about a model that is in the benchmark."""
-    if row.get("chosen") is not None:
-        return bool(row["chosen"])
-    target = "energy_j" if row["target"] == "power_w" else row["target"]
-    return families.get(target) == row["model"]
-
-
-def _model(row: Mapping[str, Any]) -> str:
-    return f"{row['model']}, {row['curve']}" if row.get("curve") else str(row["model"])
-
-
 def _more(surrogate: Mapping[str, Any]) -> list[str]:
-    titles = {
-        "coverage": "Coverage of the intervals",
-        "growth": "Scores against the number of trained runs",
-    }
     return [
-        f"## {title}\n\n{table(surrogate[name])}"
-        for name, title in titles.items()
-        if surrogate.get(name)
+        *(_coverage(surrogate["coverage"]) if surrogate["coverage"] else ()),
+        *(_growth(surrogate["growth"]) if surrogate["growth"] else ()),
+        *(_outside(surrogate["out_of_domain"]) if surrogate["out_of_domain"] else ()),
     ]
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as a Markdown table; columns without any value are left out."""
-    names = [name for name in rows[0] if any(row.get(name) not in (None, "") for row in rows)]
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for row in rows:
-        cells = [_cell(row.get(name)) for name in names]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def _coverage(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    lines = [
+        f"| {row['target']} | {row['stratum']} | {number(row['level'], '.0%')} | "
+        f"{number(row['coverage'], '.1%')} ± {number(row['standard_error'], '.1%')} | "
+        f"{number(row['width_ratio'], '.2f')} | {row['verdict']} |"
+        for row in rows
+    ]
+    splits = ", ".join(dict.fromkeys(str(row["split"]) for row in rows))
+    yield (
+        f"## Coverage of the intervals\n\nSplit: {splits}; more strata in coverage.parquet.\n\n"
+        "| target | of | nominal | covered | width over that of noise alone | verdict |\n"
+        "|---|---|---|---|---|---|\n" + "\n".join(lines)
+    )
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "–" if value in (None, "") else str(value).replace("|", "\\|")
+def _growth(growth: Mapping[str, Any]) -> Iterator[str]:
+    sizes = sorted({int(n) for one in growth.values() for n in one["kendall_tau"]})
+    lines = [
+        f"| {target} | "
+        + " | ".join(number(one["kendall_tau"].get(str(n)), ".3f") for n in sizes)
+        + " |"
+        for target, one in growth.items()
+    ]
+    words = [f"- {t}: {one['more_runs']}" for t, one in growth.items() if one["more_runs"]]
+    yield (
+        "## Kendall τ against the number of trained networks\n\n| target | "
+        + " | ".join(f"{n:,}" for n in sizes)
+        + " |\n|"
+        + "---|" * (len(sizes) + 1)
+        + "\n"
+        + "\n".join(lines)
+        + ("\n\n" + "\n".join(words) if words else "")
+    )
+
+
+def _outside(proof: Mapping[str, Any]) -> Iterator[str]:
+    if proof.get("auroc") is None:
+        return
+    yield (
+        f"## Outside of what was trained\n\nAUROC of `in_domain`'s score: "
+        f"{number(proof['auroc'], '.3f')} (worst region {number(proof.get('worst'), '.3f')}), "
+        f"false alarms {number(proof.get('false_alarms'), '.1%')}. {proof.get('definition', '')}"
+    )
 
 
 def _cost(facts: Mapping[str, Any]) -> str:

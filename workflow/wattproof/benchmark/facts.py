@@ -15,6 +15,7 @@ import pandas as pd
 from wattproof import tables
 from wattproof.dataset import METER, Facts, included
 from wattproof.dataset import facts as about_data
+from wattproof.surrogate.targets import CORE
 from wattproof.units import J_PER_KWH, S_PER_H
 
 CARD_VERSION = 1
@@ -45,6 +46,7 @@ class Product:
         authors: Who made it.
         citation: How to cite it; empty for a sentence made of the rest.
         made_by: Versions of what made it.
+        proof: How well novelty tells what was not trained (``novelty.json``).
     """
 
     name: str
@@ -60,6 +62,7 @@ class Product:
     authors: tuple[str, ...] = ()
     citation: str = ""
     made_by: Mapping[str, str] = field(default_factory=dict)
+    proof: Mapping[str, Any] = field(default_factory=dict)
 
 
 def gather(product: Product) -> dict[str, Any]:
@@ -137,12 +140,49 @@ def cost(dataset: pd.DataFrame) -> dict[str, Any]:
 
 
 def _surrogate(product: Product) -> dict[str, Any]:
+    """What the card tells of the models; all of it is in the tables beside it."""
+    chosen = families(product.about)
     found: dict[str, Any] = {
-        "families": families(product.about),
+        "families": chosen,
         **{key: product.about[key] for key in ("runs", "networks") if key in product.about},
     }
-    for name, frame in product.more.items():
-        found[name] = records(frame)
+    more = {name: records(frame) for name, frame in product.more.items()}
+    found["scores"] = [row for row in more["scores"] if _is_published(row, chosen)]
+    found["coverage"] = [
+        row
+        for row in more.get("coverage", [])
+        if row["stratum"] == "all" or "left out" in row["stratum"]
+    ]
+    found["growth"] = _growth(product.more.get("growth"))
+    found["out_of_domain"] = {k: v for k, v in product.proof.items() if k != "regions"}
+    return found
+
+
+def _is_published(row: Mapping[str, Any], chosen: Mapping[str, str]) -> bool:
+    """Whether a row of table ``scores`` is about a model that is in the benchmark."""
+    if row.get("chosen") is not None:
+        return bool(row["chosen"])
+    target = "energy_j" if row["target"] == "power_w" else row["target"]
+    return chosen.get(target) == row["model"]
+
+
+def _growth(growth: pd.DataFrame | None) -> dict[str, Any]:
+    """By target: mean rank agreement by the number of networks, and what more would bring."""
+    found: dict[str, Any] = {}
+    if growth is None or not len(growth):
+        return found
+    measured = growth[growth["kind"] == "measured"]
+    for target, rows in measured[measured["target"].isin(CORE)].groupby("target", sort=False):
+        tau = rows.groupby("networks")["kendall_tau"].mean()
+        found[str(target)] = {
+            "kendall_tau": {
+                str(n): None if pd.isna(value) else float(value) for n, value in tau.items()
+            },
+            "more_runs": "",
+        }
+    for row in records(growth[growth["kind"] == "expected"]):
+        if row["target"] in found:
+            found[row["target"]]["more_runs"] = row["words"] or ""
     return found
 
 

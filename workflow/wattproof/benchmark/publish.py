@@ -98,6 +98,7 @@ def publish(
         authors=tuple(authors),
         citation=citation or "",
         made_by=_versions(),
+        proof=json.loads(files["novelty.json"]).get("proof") or {},
     )
     card_facts = facts.gather(product)
     targets = _targets(product.about)

@@ -33,7 +33,7 @@ class Value:
     def __str__(self) -> str:
         unit = "" if self.unit == "1" else f" {self.unit}"
         if self.low is None or self.high is None:
-            return f"{self.value:.4g}{unit}  (no interval: the campaign was too small)"
+            return f"{self.value:.4g}{unit}  (no interval)"
         return f"{self.value:.4g}{unit}  ({self.low:.4g} to {self.high:.4g}{unit})"
 
 
@@ -99,6 +99,8 @@ class Result:
             "latency": self.latency_s,
         }
         lines += [f"  {name}  {value}" for name, value in further.items() if value is not None]
+        if self.provenance == "surrogate" and self.energy_j.low is None:
+            lines.append("  no intervals: the campaign was too small to set them")
         if not self.in_domain:
             lines.append("  outside of what was trained: the intervals promise nothing here")
         return "\n".join(lines)

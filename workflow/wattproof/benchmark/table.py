@@ -87,7 +87,7 @@ class Table:
                 self._rows.setdefault(key, []).append(row)
             else:
                 self._out[key] = row
-        self._dataset = dataset
+        self._columns = {str(name): dataset[name].tolist() for name in dataset.columns}
         self._curves = _Curves(curves)
         self._made: dict[int, Run] = {}
 
@@ -182,7 +182,7 @@ class Table:
         return self._made[row]
 
     def _make(self, row: int) -> Run:
-        about = self._dataset.iloc[row]
+        about = {name: values[row] for name, values in self._columns.items()}
         run_id = str(about["run_id"])
         curves: dict[str, Floats] = {}
         ends: dict[str, float] = {}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wattproof import plan
 from wattproof.benchmark import snapshot
 from wattproof.errors import WattproofError, did_you_mean
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from wattproof.plan import PlanRow
 
 RECORDING = "live"
+
+OPEN = ("sources.", "node.overrides.")
+"""Groups whose keys are those of a driver or a preset, which says itself which it knows."""
 
 INSTALL = "pip install 'wattproof[workflow,train]'"
 
@@ -49,12 +53,15 @@ def recipe(campaign: Mapping[str, Any], settings: Mapping[str, Any] | None) -> C
 
 def _merge(config: dict[str, Any], settings: Mapping[str, Any], prefix: str) -> None:
     for key, value in settings.items():
-        if key not in config and not prefix.startswith("sources."):
+        if key not in config and not prefix.startswith(OPEN):
             raise WattproofError(
                 f"settings has the unknown key '{prefix}{key}'.{did_you_mean(str(key), config)} "
                 "Correct it or remove it."
             )
-        if isinstance(value, Mapping) and isinstance(config.get(key), dict):
+        group = isinstance(config.get(key), dict)
+        if group and not isinstance(value, Mapping):
+            raise WattproofError(f"settings has no group of keys under '{prefix}{key}'; give one.")
+        if group:
             _merge(config[key], value, f"{prefix}{key}.")
         else:
             config[key] = copy.deepcopy(value)
@@ -83,24 +90,41 @@ def train(
     Raises:
         WattproofError: The extras or an instrument are missing, or the training failed.
     """
-    try:
-        from wattproof import plan
-    except ImportError as error:  # pragma: no cover - the core has all that the plan needs
-        raise _lacking(error) from error
     rows = plan.rows_of(config, RECORDING, [dict(chosen)], seed)
     run = next(row for row in rows if row.config)
+    dataset, curves, why = measure(config, rows, folder / run.run_id, say)
+    if dataset["status"].iloc[0] != "ok":
+        raise WattproofError(
+            f"The training ended as '{dataset['status'].iloc[0]}': {why or 'it did not say why'}; "
+            f"what it left is in {folder / run.run_id}."
+        )
+    return dataset, curves
+
+
+def measure(
+    config: Config, rows: list[PlanRow], folder: Path, say: Callable[[str], None]
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Record rows of a plan, and make of them what the workflow would.
+
+    Args:
+        config: See `recipe`.
+        rows: Of one recording.
+        folder: Gets its files.
+        say: Told how it goes on.
+
+    Returns:
+        Tables ``dataset`` and ``curves``; why the first failed training failed.
+
+    Raises:
+        WattproofError: The extras or an instrument are missing.
+    """
     try:
-        sealed, memory_gib = _record(config, rows, folder / run.run_id, say)
-        found = _analyse(config, rows, sealed, memory_gib)
+        sealed, memory_gib = _record(config, rows, folder, say)
+        dataset, curves = _analyse(config, rows, sealed, memory_gib)
     except ImportError as error:
         raise _lacking(error) from error
-    outcome = next(row for row in sealed["runs"].to_pylist() if row["run_id"] == run.run_id)
-    if outcome["status"] != "ok":
-        raise WattproofError(
-            f"The training ended as '{outcome['status']}': "
-            f"{outcome.get('reason') or 'it did not say why'}; its log is in {folder}."
-        )
-    return found
+    failed = [row for row in sealed["runs"].to_pylist() if row["status"] != "ok"]
+    return dataset, curves, str(failed[0]["reason"] or "") if failed else ""
 
 
 def _record(
@@ -112,7 +136,7 @@ def _record(
     if is_offline(config):
         from wattproof import offline
 
-        sealed, about = offline.record(RECORDING, rows, config, folder / "truth")
+        sealed, about = offline.record(rows[0].recording, rows, config, folder / "truth")
     else:
         import torch  # noqa: F401  # else each run would fail in a process of its own
 
@@ -120,8 +144,8 @@ def _record(
 
         paths = session.Paths(folder / "raw", folder / "truth")
         paths.raw.mkdir(parents=True, exist_ok=True)
-        session.record(RECORDING, rows, config, paths, say)
-        sealed, about = session.seal(RECORDING, rows, paths)
+        session.record(rows[0].recording, rows, config, paths, say)
+        sealed, about = session.seal(rows[0].recording, rows, paths)
     return sealed, about["extra"].get("memory_gib")
 
 
