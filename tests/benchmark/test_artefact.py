@@ -81,7 +81,9 @@ def test_card_says_how_far_to_trust_it(bench: Benchmark) -> None:
         "wattproof.load",
     ):
         assert words in bench.card, words
-    assert bench.card.count("**") >= 8  # the published models are marked
+    scores = bench.card.partition("## Scores")[2].partition("\n## ")[0]
+    for target in bench.targets:  # one row each: that of the published model
+        assert scores.count(f"\n| {target} |") == 1, target
 
 
 def test_a_measured_benchmark_bears_no_banner(artefact: Path, tmp_path: Path) -> None:
