@@ -105,6 +105,16 @@ class Fitted:
         return found
 
     @property
+    def members(self) -> int:
+        """Number B of models that may disagree."""
+        return 1 if self.net is None else len(self.net.weights[0])
+
+    @property
+    def outputs(self) -> int:
+        """Number M of outputs."""
+        return len(self.linear.intercept)
+
+    @property
     def operations(self) -> int:
         """Counted cost of a query: multiply-adds, and visited nodes of trees, see `VISIT`."""
         cost = int(self.linear.coefficients.size) if self.family != "mean" else 0

@@ -137,6 +137,7 @@ class Predictor:
         accuracy, cost, *weights = self._session.run(
             self._outputs, {"x": static.astype(np.float32)}
         )
+        accuracy, cost = accuracy.transpose(1, 0, 2), cost.transpose(1, 0, 2)
         found = np.zeros((5, len(static), len(self.targets)))
         guess, low, high, noise, spread = found
         self._heads.evaluate(
