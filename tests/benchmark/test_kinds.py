@@ -127,6 +127,21 @@ def test_gpu_energy_of_the_table(artefact: Path, runs: pd.DataFrame) -> None:
     assert result.energy_j.low is None
 
 
+def test_an_energy_that_is_not_asked_for_may_be_unknown(tmp_path: Path) -> None:
+    """As on a machine without a meter."""
+    campaign = synthetic.make(runs=24, replicates=0)
+    curves = campaign.curves.copy()
+    run = campaign.dataset.loc[0, "run_id"]
+    curves.loc[curves["run_id"] == run, "node_energy_j"] = math.nan
+    folder = make_artefact(synthetic.Campaign(campaign.dataset, curves), tmp_path, trees=5)
+    bench = wattproof.load(folder, kind="table", energy="gpu")
+    config = configuration(bench, campaign.dataset.loc[0])
+    result = bench.query(config)
+    joules = curves[curves["run_id"] == run]["gpu_energy_j"].sum()
+    assert result.energy_j.value == pytest.approx(joules)
+    assert result.power_w.value == pytest.approx(joules / result.time_s.value)
+
+
 def test_what_was_not_trained_has_no_measured_answer(table: Benchmark) -> None:
     config = table.sample(seed=4711)
     for ask in (table.query, table.curve, lambda c: table.query_many(pd.DataFrame([c]))):

@@ -89,7 +89,8 @@ class Benchmark:
         self._domain = domain.Domain(self.space)
         self.kind = kind
         self._source: sources.Source = kinds.source(
-            kind, surrogate, self._domain, self._files, self._frame, folder, settings
+            *(kind, surrogate, self._view.target, self._domain, self._files, self._frame),
+            *(folder, settings),
         )
         self._lengths = self._trainings()
         self._reader = Reader(

@@ -20,6 +20,7 @@ KINDS = ("surrogate", "table", "live")
 def source(
     kind: Any,
     surrogate: Surrogate,
+    energy: str,
     domain: Domain,
     files: Mapping[str, bytes],
     frame: Callable[[str], pd.DataFrame],
@@ -31,6 +32,7 @@ def source(
     Args:
         kind: One of `KINDS`.
         surrogate: The published models; the other kinds answer the same targets.
+        energy: Target of the energy that is asked for.
         domain: Parameters of the space.
         files: Contents of the benchmark's files.
         frame: Reads a table of it.
@@ -51,11 +53,11 @@ def source(
     if kind == "table":
         from wattproof.benchmark.table import Table
 
-        return Table(domain, frame("dataset"), frame("curves"), targets, scope)
+        return Table(domain, frame("dataset"), frame("curves"), targets, scope, energy)
     if kind == "live":
         from wattproof.benchmark.live import Live
 
         campaign = json.loads(files["campaign.json"])
         where = None if folder is None else Path(folder)
-        return Live(domain, campaign, targets, scope, where, settings)
+        return Live(domain, campaign, targets, scope, energy, where, settings)
     return surrogate

@@ -30,6 +30,7 @@ class Live:
         campaign: Content of ``campaign.json``.
         targets: What is to be answered.
         scope: ``node`` or ``gpu``: whose energy the target ``energy_j`` is.
+        energy: Target of the energy that is asked for.
         folder: Where it trains; what lies there is not trained again. None for a folder that goes
             when the benchmark is not used any more.
         settings: Keys of the campaign that are other ones here.
@@ -46,10 +47,12 @@ class Live:
         campaign: Mapping[str, Any],
         targets: Collection[str],
         scope: str,
+        energy: str,
         folder: Path | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self._domain, self._targets, self._scope = domain, targets, scope
+        self._domain, self._targets = domain, targets
+        self._scope, self._energy = scope, energy
         self._recipe = train.recipe(campaign, settings)
         self._folder = folder
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -95,7 +98,7 @@ class Live:
             chosen = {name: axes[name].values[at] for name, at in zip(names, key, strict=True)}
             dataset, curves = train.train(self._recipe, chosen, seed, self._place())
             self._tables[key, seed] = Table(
-                self._domain, dataset, curves, self._targets, self._scope, "live"
+                self._domain, dataset, curves, self._targets, self._scope, self._energy, "live"
             )
         return self._tables[key, seed]
 

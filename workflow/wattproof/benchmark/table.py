@@ -56,6 +56,7 @@ class Table:
         curves: Table ``curves``.
         targets: What is to be answered.
         scope: ``node`` or ``gpu``: whose energy the target ``energy_j`` is.
+        energy: Target of the energy that is asked for: without it there is no answer.
         origin: How the runs came about: ``measured``.
     """
 
@@ -68,9 +69,11 @@ class Table:
         curves: pd.DataFrame,
         targets: Collection[str],
         scope: str,
+        energy: str = ENERGY,
         origin: str = "measured",
     ) -> None:
         self._origin = origin
+        self._needed = (ACCURACY, TIME, energy)
         self._scope = scope
         self._targets = [name for name in ALL if name in targets or name in CORE]
         good = included(dataset)
@@ -137,7 +140,7 @@ class Table:
             watts = np.array([self._at(r, ENERGY, epoch) / self._at(r, TIME, epoch) for r in runs])
             return joules / seconds, low / seconds, high / seconds, _spread(watts, target), 0.0
         values = np.array([self._at(run, target, epoch) for run in runs])
-        if target in CORE and not np.isfinite(values).all():
+        if target in self._needed and not np.isfinite(values).all():
             run = runs[int(np.argmin(np.isfinite(values)))]
             raise WattproofError(
                 f"Run {run.run_id} has no known '{target}' after epoch {epoch}: it was not "
