@@ -12,7 +12,7 @@ from wattproof.report.inputs import ReportInputs
 from wattproof.report.select import floats
 from wattproof.report.style import COLOURS, Drawing, absent, cloud, new, say
 from wattproof.report.text import count, listed
-from wattproof.report.views_surrogate import PREFIXES, label, stratum_name, unit_of
+from wattproof.report.views_surrogate import LEFT_OUT, PREFIXES, label, stratum_name, unit_of
 
 FIRST = ("energy_j", "time_s", "accuracy", "inference_j_per_image")
 """Targets that are drawn; others stand in the tables."""
@@ -47,16 +47,18 @@ def coverage(inputs: ReportInputs) -> Drawing:
         level = float(own["level"].iloc[0]) * 100
         panel.axvspan(level - 2, level + 2, color=COLOURS["shade"], linewidth=0)
         panel.axvline(level, color=COLOURS["grey"], linewidth=1)
-        y = np.array([places[str(name)] for name in own["stratum"]])
+        y = np.array([places[str(name)] for name in own["stratum"]], dtype=np.float64)
+        left_out = (own["split"] == LEFT_OUT).to_numpy()
+        everything = (own["stratum"] == "all").to_numpy()
         error = np.nan_to_num(200 * floats(own["standard_error"]))
-        for colour, which in (
-            (COLOURS["nvml"], own["stratum"].astype(str) != "all"),
-            (COLOURS["meter"], own["stratum"].astype(str) == "all"),
+        for colour, some, down in (
+            (COLOURS["meter"], everything, 0.0),
+            (COLOURS["nvml"], ~everything & ~left_out, 0.0),
+            (COLOURS["smi"], left_out, 0.28),
         ):
-            some = which.to_numpy()
             panel.errorbar(
                 floats(own["coverage"])[some] * 100,
-                y[some],
+                y[some] - down,
                 xerr=error[some],
                 fmt="o",
                 markersize=4,
@@ -72,7 +74,8 @@ def coverage(inputs: ReportInputs) -> Drawing:
         figure,
         "Share of held-out trainings inside their interval, by stratum, with two standard errors "
         f"clustered by network ({count(networks, 'network')}). Line: what the interval says; grey: "
-        "±2 points. Black: all.",
+        "±2 points. Black: all. Orange: strata that were left out of all fits, foreign to the "
+        "models.",
     )
 
 

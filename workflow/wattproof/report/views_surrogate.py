@@ -11,6 +11,9 @@ from wattproof.report.inputs import ReportInputs
 from wattproof.report.text import fixed, known, number, percent, whole
 from wattproof.report.view import Notes, View, or_refused
 
+LEFT_OUT = "left out"
+"""Split of a stratum that neither models nor intervals have seen at all."""
+
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
 LABELS = {
@@ -162,7 +165,7 @@ def families(inputs: ReportInputs) -> View:
 def coverage(inputs: ReportInputs) -> View:
     """Coverage of the intervals on networks that neither models nor intervals have seen."""
     table = inputs.coverage
-    shown = (table["stratum"] == "all") | (table["split"] == "left out")
+    shown = table["stratum"] == "all"
     shown |= table["verdict"].astype(str).str.startswith("covers less")
     rows = []
     for _, row in table[shown].iterrows():
@@ -171,7 +174,8 @@ def coverage(inputs: ReportInputs) -> View:
         rows.append(
             (
                 label(str(row["target"])),
-                stratum_name(str(row["stratum"])),
+                stratum_name(str(row["stratum"]))
+                + (", left out of all fits" if row["split"] == LEFT_OUT else ""),
                 whole(row["n"]),
                 whole(row["networks"]),
                 f"{percent(row['coverage'])} ± {error}" if known(row["coverage"]) else "refused",
@@ -182,7 +186,9 @@ def coverage(inputs: ReportInputs) -> View:
         )
     levels = sorted({float(level) for level in inputs.coverage["level"].dropna()})
     said = " and ".join(percent(level, 0) for level in levels) or "nominal"
-    splits = "; ".join(dict.fromkeys(inputs.coverage["split"].astype(str)))
+    splits = "; ".join(
+        name for name in dict.fromkeys(table["split"].astype(str)) if name != LEFT_OUT
+    )
     return View(
         "coverage",
         f"{said} intervals on networks that neither models nor intervals have seen ({splits}); "
