@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wattproof import config, ingest
+from wattproof import space as spaces
 from wattproof.config import Config
 from wattproof.ingest import manifest
 from wattproof.ingest.manifest import Manifest
@@ -50,4 +51,14 @@ def prepare(document: dict[str, Any], path: str | Path, schema: dict[str, Any]) 
         "results": found.results,
         "analysis": {**ANALYSIS, **found.analysis},
     }
-    return Audit(found, config.validate(campaign, schema, str(path)), tuple(found.sets))
+    made = found.benchmark
+    if made is None:
+        return Audit(found, config.validate(campaign, schema, str(path)), tuple(found.sets))
+    space = spaces.get(made["space"])
+    campaign |= {"space": space.name, "surrogate": made["surrogate"]}
+    if found.licence:
+        campaign["benchmark"] = {"licence": found.licence}
+    complete = config.validate(campaign, schema, str(path))
+    if space.costs:  # many values of these build the same network: models read its costs instead
+        complete["surrogate"]["opaque"] = sorted(getattr(space, "architecture", ()))
+    return Audit(found, complete, tuple(found.sets))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wattproof import config
-from wattproof.errors import WattproofError
+from wattproof.errors import WattproofError, did_you_mean
 from wattproof.ingest.base import Log
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -45,6 +45,49 @@ PUBLISHED = {
     },
 }
 
+_NAME: dict[str, Any] = {"type": ["string", "null"], "default": None}
+_NAMES: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": {"type": "string"},
+    "default": {},
+}
+
+BENCHMARK: dict[str, Any] = {
+    "type": ["object", "null"],
+    "default": None,
+    "additionalProperties": False,
+    "required": ["set", "space", "energy", "accuracy"],
+    "properties": {
+        "set": _TEXT,
+        "space": _TEXT,
+        "resolution": {"type": "integer", "minimum": 1, "default": 32},
+        "classes": {"type": "integer", "minimum": 2, "default": 10},
+        # Columns of the rows (they must stand in reported.config): each parameter of the space …
+        "parameters": _NAMES,
+        # … or, for cells: a matrix as digits, and operations with spaces between them.
+        "cell": {
+            "type": ["object", "null"],
+            "default": None,
+            "additionalProperties": False,
+            "required": ["edges", "ops"],
+            "properties": {"edges": _TEXT, "ops": _TEXT},
+        },
+        # Published costs that the networks must have: macs, params, activations.
+        "costs": _NAMES,
+        # Channels of the figures.
+        "energy": _TEXT,
+        "gpu_energy": _NAME,
+        # Columns of reported.metric.
+        "accuracy": _TEXT,
+        "test_accuracy": _NAME,
+        # A column of reported.config: energy so far after some epochs, "0:0.1;1:0.4;36:11.3".
+        "points": _NAME,
+        # Keys of a campaign's surrogate.
+        "surrogate": {"type": "object", "default": {}},
+    },
+}
+"""How the rows of a set become a benchmark."""
+
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -55,6 +98,7 @@ SCHEMA: dict[str, Any] = {
         "origin": {"type": "string", "default": ""},
         "licence": {"type": "string", "default": ""},
         "analysis": {"type": "object", "default": {}},
+        "benchmark": BENCHMARK,
         "sets": {
             "type": "object",
             "minProperties": 1,
@@ -125,6 +169,7 @@ class Manifest:
         origin: Who recorded the data.
         licence: Its licence.
         analysis: Keys of a campaign's ``analysis``.
+        benchmark: How the rows of a set become a benchmark, see `BENCHMARK`; None: they do not.
     """
 
     path: Path
@@ -134,6 +179,7 @@ class Manifest:
     origin: str = ""
     licence: str = ""
     analysis: dict[str, Any] = field(default_factory=dict)
+    benchmark: dict[str, Any] | None = None
 
     def files(self, name: str) -> list[Path]:
         """All files of a set, sorted: what its tables are made from."""
@@ -216,7 +262,28 @@ def parse(document: dict[str, Any], path: Path) -> Manifest:
         checked["origin"],
         checked["licence"],
         checked["analysis"],
+        _benchmark(checked["benchmark"], sets, str(path)),
     )
+
+
+def _benchmark(
+    asked: dict[str, Any] | None, sets: dict[str, Set], file: str
+) -> dict[str, Any] | None:
+    """Check the key ``benchmark``: its set is there, and one thing says what the networks are."""
+    if asked is None:
+        return None
+    found = config.validate(asked, {**BENCHMARK, "type": "object"}, file, "benchmark")
+    if found["set"] not in sets:
+        raise WattproofError(
+            f"{file}: benchmark.set is '{found['set']}', but there is no such set."
+            f"{did_you_mean(found['set'], sets)} Correct it."
+        )
+    if (found["cell"] is None) == (not found["parameters"]):
+        raise WattproofError(
+            f"{file}: benchmark needs either 'parameters' or 'cell', to say which network a row is "
+            "of; give one of them."
+        )
+    return found
 
 
 def _check_keys(path: str | Path) -> None:

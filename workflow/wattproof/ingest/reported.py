@@ -137,7 +137,9 @@ def _open_columns(
         cells = column(name, prefix)
         value = pd.to_numeric(cells, errors="coerce")
         key = f"{prefix}_{safe_name(name)}"
-        if as_number or value.notna().all():
+        # 0110 is a code, not the number 110.
+        code = cells.astype("str").str.match(r"\s*0\d").any()
+        if as_number or (value.notna().all() and not code):
             found[key] = [None if pd.isna(v) else float(v) for v in value]
         else:
             found[key] = cells.astype("str").str.strip().tolist()

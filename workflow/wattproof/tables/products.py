@@ -53,7 +53,7 @@ SCHEMAS = (
             ),
             c("fold", I32, "held-out fold of its network; null without included runs", True),
         ),
-        ("config_", "cost_", "energy_j_", "energy_low_j_", "energy_high_j_"),
+        ("config_", "cost_", "part_j_", "energy_j_", "energy_low_j_", "energy_high_j_"),
     ),
     TableSchema(
         "curves",
