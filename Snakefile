@@ -102,6 +102,7 @@ include: "workflow/rules/common.smk"
 rule all:
     input:
         f"{RESULTS}/report.html",
+        f"{RESULTS}/benchmark" if AUDIT and MANIFEST.benchmark else [],
         [recorded(table) for table in RECORDED],
 
 
@@ -113,6 +114,12 @@ if AUDIT:
     include: "workflow/rules/inspect.smk"
     include: "workflow/rules/survey.smk"
     include: "workflow/rules/compare.smk"
+
+    if MANIFEST.benchmark:
+
+        include: "workflow/rules/results.smk"
+        include: "workflow/rules/fit.smk"
+        include: "workflow/rules/benchmark.smk"
     include: "workflow/rules/audit_report.smk"
 
 else:

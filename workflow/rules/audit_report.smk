@@ -11,6 +11,8 @@ rule audit_report:
         windows=recorded("windows"),
         energy=recorded("energy"),
         reported=recorded("reported"),
+        budgets=f"{RESULTS}/tables/budgets.parquet" if MANIFEST.benchmark else [],
+        coverage=f"{RESULTS}/tables/coverage.parquet" if MANIFEST.benchmark else [],
     output:
         page=report(
             f"{RESULTS}/report.html",

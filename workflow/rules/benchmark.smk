@@ -11,6 +11,7 @@ rule benchmark:
         coverage=f"{RESULTS}/tables/coverage.parquet",
         growth=f"{RESULTS}/tables/growth.parquet",
         models=f"{RESULTS}/surrogate",
+        findings=f"{RESULTS}/tables/findings.parquet" if AUDIT else [],
     output:
         folder=directory(f"{RESULTS}/benchmark"),
         archive=f"{RESULTS}/{CAMPAIGN}.wattproof.zip",
@@ -28,6 +29,10 @@ rule benchmark:
         campaign=CAMPAIGN,
         settings=CONFIG["benchmark"],
         # Accounts, folders and ports stay out of what is published.
-        config=snapshot.take(CONFIG),
+        config=snapshot.take(
+            {key: CONFIG[key] for key in ("campaign", "space", "surrogate")}
+            if AUDIT
+            else CONFIG
+        ),
     script:
         "../scripts/benchmark.py"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from wattproof import rule, tables
+from wattproof.audit import results
 from wattproof.benchmark import publish
 
 with rule.logged(snakemake):
@@ -21,6 +22,7 @@ with rule.logged(snakemake):
         authors=settings["authors"],
         citation=settings["citation"],
         config=snakemake.params.config,
+        notes=results.notes(snakemake.input.findings) if snakemake.input.findings else (),
         out_dir=Path(snakemake.output.folder),
         archive_path=Path(snakemake.output.archive),
     )

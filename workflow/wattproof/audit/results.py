@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,17 @@ from wattproof.space import Space
 
 INFERRED = "curve_inferred"
 """Flag of epochs whose energy and time nobody read."""
+
+ABOUT = (
+    "Nothing was measured by wattproof: energies, times and accuracies are those that were "
+    "published, and none of them was corrected.",
+    "Energy and time at the end of a training are the published figures of all of it, start-up and "
+    "test included. Within a training they are shared out by the published points of energy, at "
+    "constant power: nobody read them, and their intervals there are not checked.",
+    "Accuracy is known at the end of trainings only; before that it is NaN.",
+    "Idle nodes and the making of the hardware are in nothing here.",
+)
+"""What a user should know of any benchmark that was made of published results."""
 
 COMPLEXITY = ("macs", "params", "activations")
 
@@ -57,6 +69,17 @@ def build(
         row["fold"] = fold[row["network_key"]]
         curves += _epochs(row, runs.shares(number, row["epochs"]))
     return _frame(rows, "dataset"), _frame(curves, "curves")
+
+
+def notes(findings_path: str | Path) -> list[str]:
+    """Return what the card of such a benchmark has to say: what its energies are, what was found.
+
+    Args:
+        findings_path: Table ``findings`` of the audit.
+    """
+    findings = tables.read_frame(findings_path, "findings")
+    serious = findings[findings["severity"] != "note"]
+    return [*ABOUT, *(f"Audit, {row.flag}: {row.evidence}" for row in serious.itertuples())]
 
 
 class _Runs:

@@ -47,6 +47,7 @@ class Product:
         citation: How to cite it; empty for a sentence made of the rest.
         made_by: Versions of what made it.
         proof: How well novelty tells what was not trained (``novelty.json``).
+        notes: Of results that others published: what its energies are, and what an audit found.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Product:
     citation: str = ""
     made_by: Mapping[str, str] = field(default_factory=dict)
     proof: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def gather(product: Product) -> dict[str, Any]:
@@ -222,9 +224,9 @@ def limits(product: Product, data: Facts) -> list[str]:
         "It is one node with its instruments and its software: on another the same configuration "
         "costs another energy."
     )
-    found.append(
+    found += product.notes or (
         "Start-up, the final test and inference are not in the energy and time of a query; nor "
-        "are idle nodes, cooling or the making of the hardware in anything here."
+        "are idle nodes, cooling or the making of the hardware in anything here.",
     )
     found.append(
         "Intervals hold for configurations like the trained ones; `in_domain` says where not."

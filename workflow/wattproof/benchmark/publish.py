@@ -49,6 +49,7 @@ def publish(
     growth_path: Path | None = None,
     authors: Sequence[str] = (),
     citation: str | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write a benchmark and load it once, so that what is published can be queried.
 
@@ -68,6 +69,7 @@ def publish(
         growth_path: Table ``growth``, if there is one.
         authors: Who made it.
         citation: How to cite it; None for a sentence made of name, authors and licence.
+        notes: Of results that others published: what its energies are, and what an audit found.
 
     Raises:
         WattproofError: The tables do not fit the space, the folder holds something else, or the
@@ -97,6 +99,7 @@ def publish(
         licence=licence,
         authors=tuple(authors),
         citation=citation or "",
+        notes=tuple(notes),
         made_by=_versions(),
         proof=json.loads(files["novelty.json"]).get("proof") or {},
     )

@@ -31,6 +31,8 @@ class Value:
     model: float | None = None
 
     def __str__(self) -> str:
+        if self.value != self.value:
+            return "unknown before the end of the training"
         unit = "" if self.unit == "1" else f" {self.unit}"
         if self.low is None or self.high is None:
             return f"{self.value:.4g}{unit}  (no interval)"

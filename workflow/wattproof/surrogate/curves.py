@@ -79,6 +79,16 @@ class RunTable:
         return (*self.learned, POWER)
 
     @property
+    def final_only(self) -> tuple[str, ...]:
+        """Curve targets that no run tells before its end, although some runs are longer than 1."""
+        early = np.arange(self.inside.shape[1])[None, :] < self.epochs[:, None] - 1
+        if not early.any():
+            return ()
+        return tuple(
+            name for name, cells in self.increments.items() if not np.isfinite(cells[early]).any()
+        )
+
+    @property
     def inside(self) -> NDArray[np.bool_]:
         """Which cells of R × E are epochs of a run."""
         width = self.increments[ACCURACY].shape[1]

@@ -29,7 +29,7 @@ class Answer:
     """Predictions of n configurations, each after an epoch; arrays of n by target.
 
     Attributes:
-        value: In natural units.
+        value: In natural units; NaN before the end where only ends of trainings were told.
         low: Lower ends of the intervals; NaN where the campaign was too small to set one.
         high: Upper ends.
         noise: Standard deviation between trainings that differ in the seed, on the target's scale:
@@ -75,6 +75,8 @@ class Predictor:
         self.targets: tuple[str, ...] = tuple(about["targets"])
         self.left_out: dict[str, str] = about["left_out"]
         self.longest: int = about["longest"]
+        # What no training told before its end is unknown before it, whatever a curve would say.
+        self._final_only = [self.targets.index(name) for name in about.get("final_only", ())]
         self._heads = Heads.from_dict(about["heads"])
         self._noise = Noise.from_dict(json.loads(files["noise.json"]))
         self._intervals = Intervals.from_dict(json.loads(files["intervals.json"]))
@@ -143,6 +145,8 @@ class Predictor:
         self._heads.evaluate(
             accuracy, cost, weights[0] if weights else _NO_WEIGHTS, moment.heads, guess, spread
         )
+        if self._final_only:
+            guess[np.ix_(np.flatnonzero(epoch < epochs), np.array(self._final_only))] = np.nan
         noise[:] = moment.noise
         if len(accuracy) == len(cost) == 1:
             half = moment.half

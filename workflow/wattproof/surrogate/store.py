@@ -81,6 +81,7 @@ def write(
             "networks": len(np.unique(table.networks)),
             "targets": list(table.targets),
             "left_out": dict(table.left_out),
+            "final_only": list(table.final_only),
             "models": {
                 name: {
                     "family": parts[ALL[name].group].fitted.family,

@@ -151,4 +151,18 @@ SCHEMAS = (
             c("words", STRING, "expected: what twice as many networks bring, or why unknown"),
         ),
     ),
+    TableSchema(
+        "budgets",
+        "target × training length: the chosen surrogate on held-out networks, repeats averaged",
+        (
+            c("target", STRING, "as in scores"),
+            c("model", STRING, "model family"),
+            c("epochs", I32, "length of the trainings"),
+            c("networks", I64, "held-out networks"),
+            c("kendall_tau", F64, "rank agreement of predictions and means of repeats", True),
+            c("mape", F64, "mean absolute relative error", True),
+            c("mae", F64, "mean absolute error, in the target's unit", True),
+            c("noise", F64, "median coefficient of variation of repeats", True),
+        ),
+    ),
 )

@@ -1,0 +1,45 @@
+"""Stage results: rows of others' figures as a data set, for surrogates and a benchmark."""
+
+
+rule results:
+    input:
+        f"{RESULTS}/recordings/{MANIFEST.benchmark['set']}/reported.parquet",
+    output:
+        dataset=f"{RESULTS}/tables/dataset.parquet",
+        curves=f"{RESULTS}/tables/curves.parquet",
+    log:
+        f"{RESULTS}/logs/results.log",
+    benchmark:
+        f"{RESULTS}/timings/results.tsv"
+    localrule: ANALYSIS_LOCAL
+    conda:
+        "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
+    params:
+        asked=MANIFEST.benchmark,
+        settings=CONFIG["surrogate"],
+    script:
+        "../scripts/results.py"
+
+
+rule budgets:
+    input:
+        dataset=f"{RESULTS}/tables/dataset.parquet",
+        curves=f"{RESULTS}/tables/curves.parquet",
+        models=f"{RESULTS}/surrogate",
+    output:
+        f"{RESULTS}/tables/budgets.parquet",
+    log:
+        f"{RESULTS}/logs/budgets.log",
+    benchmark:
+        f"{RESULTS}/timings/budgets.tsv"
+    localrule: ANALYSIS_LOCAL
+    conda:
+        "../../envs/workflow.yaml"
+    resources:
+        **ANALYSIS_JOB,
+    params:
+        settings=CONFIG["surrogate"],
+    script:
+        "../scripts/budgets.py"
