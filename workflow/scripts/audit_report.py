@@ -19,6 +19,11 @@ with rule.logged(snakemake):
         samples.append(
             part[["recording", "session", "source", "channel", "value", "status", "t_ns"]]
         )
+    scored = {
+        name: tables.read_frame(snakemake.input[name], name)
+        for name in ("budgets", "coverage")
+        if snakemake.input[name]
+    }
     meta = tables.merge_meta(snakemake.input.energy)
     inputs = report.AuditInputs(
         name=snakemake.params.campaign["campaign"],
@@ -29,6 +34,7 @@ with rule.logged(snakemake):
         provenance=report.provenance(meta, snakemake.params.config_file),
         config=snakemake.params.campaign,
         **frames,
+        **scored,
     )
     report.build_audit(
         inputs,

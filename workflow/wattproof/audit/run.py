@@ -30,10 +30,12 @@ class Outcome:
     Attributes:
         findings: Table ``findings``, worst first.
         folder: Folder of the outputs.
+        benchmark: Whether a benchmark was made, too.
     """
 
     findings: pd.DataFrame
     folder: Path
+    benchmark: bool = False
 
     @property
     def counts(self) -> dict[str, int]:
@@ -55,6 +57,8 @@ class Outcome:
         if len(serious) > SHOWN:
             out.append(f"  … and {len(serious) - SHOWN} more.")
         out.append(f"The report is in {self.folder / 'report.html'}")
+        if self.benchmark:
+            out.append(f"The benchmark is in {self.folder / 'benchmark'} (wattproof.load)")
         return out
 
 
@@ -102,7 +106,7 @@ def run(manifest: Path, say: Callable[[str], None], cores: int | None = None) ->
     if done.returncode != 0:
         raise WattproofError(_why(done.stdout + done.stderr, folder))
     findings = tables.read_frame(folder / "tables" / "findings.parquet", "findings")
-    return Outcome(findings, folder)
+    return Outcome(findings, folder, checked.benchmark is not None)
 
 
 def _why(output: str, folder: Path) -> str:

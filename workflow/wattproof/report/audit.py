@@ -15,6 +15,7 @@ from wattproof.quality.flags import HOLISTIC, RELIABLE
 from wattproof.report import (
     audit_evidence,
     audit_figures,
+    audit_surrogate,
     audit_usage,
     audit_views,
     interactive,
@@ -35,6 +36,7 @@ SECTIONS = (
     ("usage-section", "GPU usage"),
     ("energies", "Energies"),
     ("clocks-section", "Clocks"),
+    ("benchmark-section", "Benchmark"),
     ("provenance", "Provenance"),
 )
 
@@ -240,6 +242,8 @@ def build_audit(
             "usage": audit_usage.usage(inputs),
             "energies": audit_views.energies(inputs),
             "clocks": audit_views.clocks(inputs),
+            "budgets": audit_surrogate.budgets(inputs),
+            "coverage": audit_surrogate.coverage(inputs),
         },
         figures=drawn,
         seen=seen,

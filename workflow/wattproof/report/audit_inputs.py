@@ -23,6 +23,8 @@ class AuditInputs:
         licence: Its licence.
         provenance: Versions, host, instruments.
         config: The audit's configuration.
+        budgets: Table ``budgets`` of the benchmark, if the manifest asks for one.
+        coverage: Table ``coverage`` of the benchmark.
     """
 
     name: str
@@ -39,6 +41,8 @@ class AuditInputs:
     licence: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    budgets: pd.DataFrame = field(default_factory=pd.DataFrame)
+    coverage: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def campaign(self) -> str:
