@@ -26,8 +26,7 @@ rule results:
 rule budgets:
     input:
         dataset=f"{RESULTS}/tables/dataset.parquet",
-        curves=f"{RESULTS}/tables/curves.parquet",
-        models=f"{RESULTS}/surrogate",
+        held_out=f"{RESULTS}/tables/held_out.parquet",
     output:
         f"{RESULTS}/tables/budgets.parquet",
     log:
@@ -39,7 +38,5 @@ rule budgets:
         "../../envs/workflow.yaml"
     resources:
         **ANALYSIS_JOB,
-    params:
-        settings=CONFIG["surrogate"],
     script:
         "../scripts/budgets.py"

@@ -9,6 +9,8 @@ from wattproof.report.view import View
 
 UNITS = {"energy_j": "J", "gpu_energy_j": "J", "time_s": "s", "power_w": "W"}
 
+LEFT_OUT = "left out"
+
 NONE = "The manifest asks for no benchmark (key 'benchmark')."
 
 
@@ -22,7 +24,6 @@ def budgets(inputs: AuditInputs) -> View:
         (
             row["target"],
             whole(row["epochs"]),
-            row["model"],
             whole(row["networks"]),
             fixed(row["kendall_tau"], 3),
             percent(row["mape"]),
@@ -31,23 +32,19 @@ def budgets(inputs: AuditInputs) -> View:
             if known(row["mape"]) and known(row["noise"]) and row["noise"]
             else "not known",
             number(row["mae"], 3, UNITS.get(row["target"], "")),
+            percent(row["coverage"]),
+            number(row["width"], 3, UNITS.get(row["target"], "")),
         )
         for row in records(inputs.budgets)
     )
     return View(
         "budgets",
         "Surrogates at the end of trainings, on held-out networks, against the mean of their "
-        "repeats; noise is the median coefficient of variation of the repeats.",
+        "repeats; noise is the median coefficient of variation of the repeats. Covered: share of "
+        "single trainings inside intervals that other networks set.",
         (
-            "target",
-            "epochs",
-            "model",
-            "networks",
-            "Kendall τ",
-            "MAPE",
-            "noise",
-            "MAPE/noise",
-            "MAE",
+            *("target", "epochs", "networks", "Kendall τ", "MAPE", "noise", "MAPE/noise", "MAE"),
+            *("covered", "width"),
         ),
         body,
         "" if body else NONE,
@@ -74,7 +71,7 @@ def coverage(inputs: AuditInputs) -> View:
             row["verdict"],
         )
         for row in records(inputs.coverage)
-        if row["stratum"] == "all" or row["stratum"].endswith(" epochs")
+        if row["stratum"] == "all" and row["split"] != LEFT_OUT
     )
     return View(
         "coverage",

@@ -153,16 +153,18 @@ SCHEMAS = (
     ),
     TableSchema(
         "budgets",
-        "target × training length: the chosen surrogate on held-out networks, repeats averaged",
+        "target × training length: the chosen surrogate on held-out networks",
         (
             c("target", STRING, "as in scores"),
-            c("model", STRING, "model family"),
             c("epochs", I32, "length of the trainings"),
-            c("networks", I64, "held-out networks"),
+            c("runs", I64, "held-out trainings"),
+            c("networks", I64, "distinct networks among them"),
             c("kendall_tau", F64, "rank agreement of predictions and means of repeats", True),
-            c("mape", F64, "mean absolute relative error", True),
-            c("mae", F64, "mean absolute error, in the target's unit", True),
+            c("mape", F64, "mean absolute relative error to the means of repeats", True),
+            c("mae", F64, "mean absolute error to them, in the target's unit", True),
             c("noise", F64, "median coefficient of variation of repeats", True),
+            c("coverage", F64, "share of trainings inside the interval", True),
+            c("width", F64, "mean width of the interval, in the target's unit", True),
         ),
     ),
 )
