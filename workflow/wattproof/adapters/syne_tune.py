@@ -62,7 +62,7 @@ class BenchmarkBlackbox(Blackbox):
 
     def epochs(self, configuration: Mapping[str, Any]) -> int:
         """Epochs of the training of one configuration."""
-        return self.view.ask(configuration).result.epoch
+        return self.view.bench.epochs(self.view.configuration(configuration))
 
     def _objective_function(
         self,

@@ -135,9 +135,8 @@ class View:
     ) -> Answer:
         """Query one point after an epoch; a shorter training is answered at its end."""
         config = self.configuration(point)
-        result = self.bench.query(config, seed=seed)
-        if epoch is not None and epoch < result.epoch:
-            result = self.bench.query(config, epoch, seed)
+        end = None if epoch is None else min(epoch, self.bench.epochs(config))
+        result = self.bench.query(config, end, seed)
         losses = {o.loss_name: float(o.loss(_value(result, o.name))) for o in self.objectives}
         return Answer(config, config != self.points.plain(point), result, losses)
 
@@ -147,8 +146,7 @@ class View:
         """Query many *configurations* (see `configuration`): losses, n × objectives."""
         frame = pd.DataFrame(list(configs), columns=list(self.bench.space))
         if epoch is not None:
-            ends = self.bench.query_many(frame)["epoch"]
-            frame["epoch"] = np.minimum(ends, epoch)
+            frame["epoch"] = [min(epoch, self.bench.epochs(config)) for config in configs]
         found = self.bench.query_many(frame, seed=seed)
         columns = []
         for objective in self.objectives:
@@ -182,11 +180,8 @@ class View:
 
     def longest(self) -> int:
         """Epochs of the longest training of the space."""
-        config = self.bench.sample(seed=0)
-        axis = self.points.axes.get("epochs")
-        if axis is not None:
-            config = config | {"epochs": axis.values[-1]}
-        return self.bench.query(config).epoch
+        fidelity: Any = self.bench.fidelity_space["epoch"]
+        return int(fidelity.upper)
 
 
 def _value(result: Result, name: str) -> float:
