@@ -56,7 +56,7 @@ def test_a_moved_point_is_the_nearest(
     "name", ["ea_has_cifar10", "ea_has_tinyimagenet", "nasbench101_4v", "wide"]
 )
 def test_points_of_every_space_find_a_network(name: str) -> None:
-    """Of the points of ``ea_has_cifar10`` 2 % are networks; in ``wide`` the training decides, too."""
+    """Of the points of ``ea_has_cifar10`` 2 % are networks; in ``wide`` training decides, too."""
     own = space.get(name)
     bench = SimpleNamespace(space=own.configspace())
     points, drawn = Points(bench), own_space(bench)
