@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -89,30 +90,51 @@ def costs(shape: Shape, resolution: Number, classes: int) -> tuple[Number, Numbe
     w_in, side = shape.stem, resolution
     area = side * side
     macs, params, activations = 27 * w_in * area, 29 * w_in, w_in * area
+    many = isinstance(shape.depths[0], np.ndarray)
+    blocks = _blocks if many else _blocks_again
     for width, depth in zip(shape.widths, shape.depths, strict=True):
-        there = depth > 0
-        side_out = output_side(side, STAGE_STRIDE)
-        area_out = side_out * side_out
-        group = _smaller(shape.group, width)
-        # Of the first block: it halves the image and projects the shortcut.
-        squeezed, mixed = _squeezed(w_in), w_in * width
-        gate = 2 * width * squeezed + squeezed + width
-        inner = width * (9 * group + width)
-        m = mixed * (area + area_out) + inner * area_out + gate
-        p = 2 * mixed + inner + gate + 8 * width
-        a = width * (area + 3 * area_out) + squeezed + width
-        # Of each further block.
-        squeezed = _squeezed(width)
-        gate = 2 * width * squeezed + squeezed + width
-        inner = inner + width * width
-        more = depth - 1
-        macs = macs + there * (m + more * (inner * area_out + gate))
-        params = params + there * (p + more * (inner + gate + 6 * width))
-        activations = activations + there * (a + more * (3 * width * area_out + squeezed + width))
+        if not many and depth <= 0:
+            continue
+        first, further = blocks(w_in, width, shape.group, side)
+        there, more = depth > 0, depth - 1
+        macs = macs + there * (first[0] + more * further[0])
+        params = params + there * (first[1] + more * further[1])
+        activations = activations + there * (first[2] + more * further[2])
         w_in = w_in + there * (width - w_in)
-        area, side = area_out, side_out
+        side = output_side(side, STAGE_STRIDE)
     linear = (w_in + 1) * classes
     return macs + linear, params + linear, activations + classes
+
+
+Costs = tuple[Number, Number, Number]
+
+
+def _blocks(w_in: Number, width: Number, group: Number, side: Number) -> tuple[Costs, Costs]:
+    """Costs of the first block of a stage, and of each further one."""
+    side_out = output_side(side, STAGE_STRIDE)
+    area, area_out = side * side, side_out * side_out
+    # The first one halves the image and projects the shortcut.
+    squeezed, mixed = _squeezed(w_in), w_in * width
+    gate = 2 * width * squeezed + squeezed + width
+    inner = width * (9 * _smaller(group, width) + width)
+    first = (
+        mixed * (area + area_out) + inner * area_out + gate,
+        2 * mixed + inner + gate + 8 * width,
+        width * (area + 3 * area_out) + squeezed + width,
+    )
+    squeezed = _squeezed(width)
+    gate = 2 * width * squeezed + squeezed + width
+    inner = inner + width * width
+    further = (
+        inner * area_out + gate,
+        inner + gate + 6 * width,
+        3 * width * area_out + squeezed + width,
+    )
+    return first, further
+
+
+_blocks_again = lru_cache(maxsize=65_536)(_blocks)
+"""Single configurations of a space share few blocks."""
 
 
 def largest_group(shape: Shape) -> Number:
