@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wattproof.benchmark.inputs import Inputs
 from wattproof.surrogate.predictor import Answer, Predictor
+from wattproof.surrogate.single import Row
 
 Floats = NDArray[np.float64]
 
@@ -48,10 +49,6 @@ class Source(Protocol):
     def inside(self, inputs: Inputs, novelty: Floats | float) -> NDArray[np.bool_]:
         """Return which of n answers its intervals hold for, by the answers' novelty."""
         ...
-
-
-Row = tuple[float, float, float, float, float]
-"""Value, low, high, noise and model of one target; NaN where unknown."""
 
 
 def single(answer: Answer) -> tuple[dict[str, Row], float]:
@@ -96,6 +93,6 @@ class Surrogate:
     ) -> tuple[dict[str, Row], float]:
         """As `single` of `answer`, with less around it."""
         predictor = self.predictor
-        parts = predictor.parts(inputs.static, epoch, inputs.epochs, draws)
-        rows: Any = zip(predictor.targets, zip(*parts[:, 0].tolist(), strict=True), strict=True)
-        return dict(rows), float(predictor.novelty(inputs.static)[0])
+        rows = predictor.rows(inputs.static, int(epoch[0]), int(inputs.epochs[0]), draws)
+        novelty = float(predictor.novelty(inputs.static)[0])
+        return dict(zip(predictor.targets, rows, strict=True)), novelty

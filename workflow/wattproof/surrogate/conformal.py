@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -132,15 +131,7 @@ class Intervals:
 
     def scale(self, noise: Floats, spread: Floats) -> Floats:
         """Scale that residuals are divided by; n × M."""
-        return self.scale_of(noise**2, spread)
-
-    def scale_of(self, variance: Floats, spread: Floats) -> Floats:
-        """As `scale`, from the square of the noise."""
-        return np.sqrt(np.maximum(variance + spread * spread, self._least))
-
-    @cached_property
-    def _least(self) -> Floats:
-        return np.asarray(self.floor**2)
+        return np.asarray(np.sqrt(np.maximum(noise**2 + spread**2, self.floor**2)))
 
     def bounds(
         self, guess: Floats, bins: Ints, epochs: Ints, noise: Floats, spread: Floats

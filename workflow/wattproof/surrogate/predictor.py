@@ -17,6 +17,7 @@ from wattproof.surrogate.encoding import Encoding, Floats
 from wattproof.surrogate.heads import Heads, Moment
 from wattproof.surrogate.noise import Noise
 from wattproof.surrogate.novelty import Novelty
+from wattproof.surrogate.single import Plain, Row, Single, plain
 from wattproof.surrogate.targets import ALL, ENERGY, POWER, TIME
 
 GRAPH = "models/surrogate.onnx"
@@ -89,7 +90,8 @@ class Predictor:
             raise WattproofError(
                 "The surrogate's targets are not in order; fit and publish it again."
             )
-        self._moments: dict[tuple[int, int], _Moment] = {}
+        self._single = Single(self._heads, self._intervals.floor)
+        self._known: dict[tuple[int, int], Plain] = {}
         self._column = {name: column for column, name in enumerate(self.targets)}
         _same_encoding("surrogate.json", about["encoding"], self.encoding)
         self._session = _session(files[GRAPH], self.encoding)
@@ -148,10 +150,7 @@ class Predictor:
         if self._final_only:
             guess[np.ix_(np.flatnonzero(epoch < epochs), np.array(self._final_only))] = np.nan
         noise[:] = moment.noise
-        if len(accuracy) == len(cost) == 1:
-            half = moment.half
-        else:
-            half = moment.quantile * self._intervals.scale_of(moment.variance, spread)
+        half = moment.quantile * self._intervals.scale(moment.noise, spread)
         np.subtract(guess, half, out=low)
         np.add(guess, half, out=high)
         self._natural(found[:3])
@@ -159,28 +158,35 @@ class Predictor:
             self._shift(guess, draws)
         return found
 
+    def rows(
+        self,
+        static: Floats,
+        epoch: int,
+        epochs: int,
+        draws: NDArray[np.uint64] | None = None,
+    ) -> list[Row]:
+        """As `parts` of one configuration (n = 1), by plain numbers: one row a target."""
+        at = self._known.get((epoch, epochs))
+        if at is None:
+            moment = self._moment(np.array([epoch]), np.array([epochs]))
+            at = self._known[epoch, epochs] = plain(moment.heads, moment.noise, moment.quantile)
+        found = self._session.run(self._outputs, {"x": static.astype(np.float32)})
+        shift = None if draws is None else self._shifts(draws)[0].tolist()
+        return self._single.rows(
+            found[0], found[1], found[2] if len(found) > 2 else None, at, shift
+        )
+
     def novelty(self, static: Floats) -> Floats:
         """How far configurations lie outside of what was trained: more than 1 is; n."""
         return self._novelty.score(static)
 
     def _moment(self, epoch: NDArray[np.int64], epochs: NDArray[np.int64]) -> _Moment:
-        """All that depends on the epochs alone; single queries, which ask for few, find it kept."""
-        key = (int(epoch[0]), int(epochs[0])) if len(epoch) == 1 else None
-        found = None if key is None else self._moments.get(key)
-        if found is None:
-            bins = bin_of(epoch, epochs)
-            noise = self._noise.by_bin[bins]
-            quantile = self._intervals.quantile(bins, epochs)
-            found = _Moment(
-                self._heads.moment(epoch, epochs),
-                noise,
-                noise**2,
-                quantile,
-                quantile * self._intervals.scale(noise, np.zeros_like(noise)),
-            )
-            if key is not None:
-                self._moments[key] = found
-        return found
+        """All that depends on the epochs alone."""
+        bins = bin_of(epoch, epochs)
+        noise = self._noise.by_bin[bins]
+        return _Moment(
+            self._heads.moment(epoch, epochs), noise, self._intervals.quantile(bins, epochs)
+        )
 
     def _natural(self, values: Floats) -> None:
         """Bring values (… × targets) from the targets' scales to natural units, in place."""
@@ -189,11 +195,16 @@ class Predictor:
         np.minimum(shares, 1.0, out=shares)
         np.exp(positive, out=positive)
 
-    def _shift(self, value: Floats, draws: NDArray[np.uint64]) -> None:
-        """As `noisy`, of an array n × targets, in place."""
+    def _shifts(self, draws: NDArray[np.uint64]) -> Floats:
+        """Noise of draws on the targets' scales; n × targets."""
         shift = self._noise.draw(draws)
         energy, time, power = (self._column[name] for name in (ENERGY, TIME, POWER))
         shift[:, power] = shift[:, energy] - shift[:, time]
+        return shift
+
+    def _shift(self, value: Floats, draws: NDArray[np.uint64]) -> None:
+        """As `noisy`, of an array n × targets, in place."""
+        shift = self._shifts(draws)
         shares = value[:, : self._border]
         shares += shift[:, : self._border]
         np.maximum(shares, 0.0, out=shares)
@@ -222,16 +233,12 @@ class _Moment:
     Attributes:
         heads: Functions of the curves there.
         noise: Standard deviation of the noise there; n × targets.
-        variance: Its square.
         quantile: Half-widths over their scale; n × targets.
-        half: Half-widths where no model disagrees with itself; n × targets.
     """
 
     heads: Moment
     noise: Floats
-    variance: Floats
     quantile: Floats
-    half: Floats
 
 
 def _same_encoding(name: str, checksum: str, encoding: Encoding) -> None:
