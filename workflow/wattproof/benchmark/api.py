@@ -28,6 +28,7 @@ from wattproof.errors import WattproofError
 from wattproof.space.quick import Realiser
 from wattproof.surrogate.encoding import EPOCHS
 from wattproof.surrogate.predictor import Answer
+from wattproof.surrogate.single import Row
 from wattproof.surrogate.targets import ALL, ENERGY, TIME
 from wattproof.training.schedule import trained_epochs
 
@@ -192,13 +193,12 @@ class Benchmark:
         """
         inputs = self._reader.one(config)
         wanted = domain.check_epoch(epoch, int(inputs.epochs[0]))
-        rows, novelty = self._single(inputs, np.array([wanted]), domain.check_seed(seed))
+        rows, inside = self._single(inputs, wanted, domain.check_seed(seed))
         if self._idle_w is not None:
             watts = self._idle_w
             value, low, high, noise, model = rows[TIME]
             rows[IDLE] = (value * watts, low * watts, high * watts, noise, model)
         values = {name: value_of(_UNITS[name], row) for name, row in rows.items() if name in _UNITS}
-        inside = bool(self._source.inside(inputs, novelty)[0])
         origin = self._source.provenance(inputs, seed)
         about = (origin, self.energy_scope, self._source.level, self.simulated)
         return result_of(values, wanted, inputs.networks[0], inside, about)
@@ -315,17 +315,15 @@ class Benchmark:
         known = watts[np.isfinite(watts)]
         return float(np.median(known)) if len(known) else None
 
-    def _single(
-        self, inputs: Inputs, wanted: NDArray[np.int64], seed: int | None
-    ) -> tuple[dict[str, sources.Row], float]:
-        """Answer one configuration after its wanted epoch: rows by target, and novelty."""
+    def _single(self, inputs: Inputs, wanted: int, seed: int | None) -> tuple[dict[str, Row], bool]:
+        """Answer one configuration after its wanted epoch: rows by target, and whether inside."""
         draws = None if seed is None else self._reader.draws(inputs, seed)
         if isinstance(self._source, sources.Surrogate) and self._view.target == ENERGY:
             return self._source.one(inputs, wanted, draws)
-        found = self._source.answer(inputs, wanted, draws, seed)
+        found = self._source.answer(inputs, np.array([wanted]), draws, seed)
         rows, novelty = sources.single(energies.seen(found, self._view))
         known = {name: row for name, row in rows.items() if row[0] == row[0]}  # not NaN
-        return known, novelty
+        return known, bool(self._source.inside(inputs, novelty)[0])
 
     def _answer(self, inputs: Inputs, wanted: NDArray[np.int64], seed: int | None) -> Answer:
         """Answer n configurations, each after its wanted epoch."""

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,9 @@ INSIDE = 0.98
 
 GRID = 256
 """Steps of the table of single inputs between its ends."""
+
+LAST = GRID + 1
+"""Last place of a table."""
 
 FLOOR = 1e-3
 """Smallest variance of a direction, as a share of the mean one: rounding is no relation."""
@@ -103,6 +108,34 @@ class Novelty:
             n scores; more than 1 is outside.
         """
         return np.maximum(self.apart(static), self.distance(static) / self.together)
+
+    def one(self, static: Floats) -> float:
+        """As `score`, of one configuration (1 × k): by plain numbers, which is faster for one."""
+        slopes, offsets, tables, own_bits, never_bits = self._plain
+        row: list[float] = static[0].tolist()
+        score, places = 0.0, []
+        for value, slope, offset, table in zip(row, slopes, offsets, tables, strict=True):
+            place = value * slope + offset
+            index = 0 if place < 0.0 else int(place) if place < LAST else LAST
+            places.append(index)
+            if table[index] > score:
+                score = table[index]
+        if own_bits:
+            own = never = 0
+            for index, bits, strange in zip(places, own_bits, never_bits, strict=True):
+                own |= bits[index]
+                never |= strange[index]
+            if own & never and score < PAIR:
+                score = PAIR
+        off = (static @ self.whiten - self.shift)[0]
+        return max(score, sqrt(float(off.dot(off))) / self.together)
+
+    @cached_property
+    def _plain(self) -> tuple[list[Any], ...]:
+        """Slopes, offsets, tables, and bits of each input as plain numbers, for `one`."""
+        own, never = ([], []) if not len(self.bits) else map(_words, (self.bits, self.never))
+        slopes, offsets = self.slope[:, 0].tolist(), self.offset[:, 0].tolist()
+        return slopes, offsets, self.table.tolist(), own, never
 
     def apart(self, static: Floats) -> Floats:
         """The larger one of *alone* and *pairs*; n."""
@@ -259,6 +292,13 @@ def _edges(values: Floats) -> list[float]:
 def _starts(edges: list[list[float]]) -> list[int]:
     """Number of the first level of each input, and the number of levels."""
     return [0, *np.cumsum([len(between) + 1 for between in edges]).tolist()]
+
+
+def _words(bits: NDArray[np.uint64]) -> list[list[int]]:
+    """Bits of W words as whole numbers, W × k × places → k × places."""
+    whole = sum(words.astype(object) << WORD * number for number, words in enumerate(bits))
+    found: list[list[int]] = np.asarray(whole).tolist()
+    return found
 
 
 def _masks(

@@ -180,6 +180,10 @@ class Predictor:
         """How far configurations lie outside of what was trained: more than 1 is; n."""
         return self._novelty.score(static)
 
+    def novelty_of_one(self, static: Floats) -> float:
+        """As `novelty`, of one configuration (1 × k)."""
+        return self._novelty.one(static)
+
     def _moment(self, epoch: NDArray[np.int64], epochs: NDArray[np.int64]) -> _Moment:
         """All that depends on the epochs alone."""
         bins = bin_of(epoch, epochs)
