@@ -18,7 +18,7 @@ from wattproof.search.arena import Arena, Seen, Worth
 from wattproof.search.atlas import Atlas, Config, Floats, identity
 
 FREE = 500
-"""Asks in a row that cost nothing (known or refused configurations) after which a search ends."""
+"""Proposals in a row that cost nothing (known, or refused) after which a search has run dry."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class _Search:
         """Train what was asked for, as far as the budget lasts, and ask again."""
         before_j = self.ledger.spent_j
         costs = self._train(configs, epochs, worth, seen)
-        self._free = self._free + 1 if self.ledger.spent_j == before_j else 0
+        self._free = self._free + len(configs) if self.ledger.spent_j == before_j else 0
         self.ask = None
         if not self.ledger.empty and self._free < FREE:
             with contextlib.suppress(StopIteration):
