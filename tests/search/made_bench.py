@@ -17,13 +17,10 @@ class Law:
     """Energy of an epoch is (depth × w_0 / 48) kJ; deep networks trained at lr 0.01 are better.
 
     Attributes:
-        fault: ``none``; ``half`` (reports half of the energy of every second training, by a hash);
-            ``inverse`` (the hungrier, the less it reports).
         noise: Of energies, relative, and of accuracies.
         outside: Whether networks of group width 8 are outside of what the surrogates answer for.
     """
 
-    fault: str = "none"
     noise: float = 0.0
     outside: bool = False
 
@@ -37,13 +34,9 @@ class Law:
         accuracy = 0.5 + 0.05 * size - 0.1 * miss
         joules = 1000.0 * size * epochs
         if seed is not None:
-            draws = self._draws(frame, seed)
-            accuracy = accuracy + self.noise * draws[:, 0]
-            joules = joules * np.exp(self.noise * draws[:, 1])
-            if self.fault == "half":
-                joules = np.where(draws[:, 2] > 0, joules / 2, joules)
-        if self.fault == "inverse":
-            joules = 1000.0 * epochs / size
+            drawn = draws(frame, seed)
+            accuracy = accuracy + self.noise * drawn[:, 0]
+            joules = joules * np.exp(self.noise * drawn[:, 1])
         keys = frame["depth"].astype(str) + "x" + frame["w_0"].astype(str)
         return pd.DataFrame(
             {
@@ -58,25 +51,46 @@ class Law:
             index=frame.index,
         )
 
-    def _draws(self, frame, seed):
-        columns = [frame[c].tolist() for c in frame.columns if c != "epoch"]
-        keys = [zlib.crc32(repr(row).encode()) for row in zip(*columns, strict=True)]
-        return np.array([np.random.default_rng([seed, key]).normal(size=3) for key in keys])
+
+@dataclass(frozen=True)
+class Fault:
+    """A source that reports something else.
+
+    Attributes:
+        kind: ``none``; ``half`` (half of the energy of every second training, by a hash);
+            ``inverse`` (the hungrier, the less).
+    """
+
+    kind: str
+
+    def report(self, frame, found, seed):
+        """Answer as a `Reporter` does."""
+        joules = found["energy_j"].to_numpy()
+        if self.kind == "half":
+            return np.where(draws(frame, seed)[:, 2] > 0, joules / 2, joules)
+        if self.kind == "inverse":
+            return 1e6 * found["epoch"].to_numpy() ** 2 / joules
+        return joules.copy()
+
+
+def draws(frame, seed):
+    """Three normal numbers a configuration."""
+    columns = [frame[c].tolist() for c in frame.columns if c != "epoch"]
+    keys = [zlib.crc32(repr(row).encode()) for row in zip(*columns, strict=True)]
+    return np.array([np.random.default_rng([seed, key]).normal(size=3) for key in keys])
 
 
 @dataclass(frozen=True)
 class Opener:
-    """Opens the law by a sound source and by a faulty one; can be sent to a process."""
+    """Opens the law and a faulty source of energy; can be sent to a process."""
 
     fault: str = "half"
     noise: float = 0.01
     outside: bool = False
 
     def __call__(self):
-        """Return space and sources."""
-        sound = Law("none", self.noise, self.outside)
-        faulty = Law(self.fault, self.noise, self.outside)
-        return space.get(SPACE), {"gpu": sound, "smi": faulty}
+        """Return space, benchmark and other sources."""
+        return space.get(SPACE), Law(self.noise, self.outside), {"smi": Fault(self.fault)}
 
 
 SMALL = Settings(budget=24.0, seeds=2, reference=300)

@@ -22,7 +22,8 @@ positive = st.floats(1e-3, 1e6)
 
 
 def arena(fault: str = "none", noise: float = 0.0, outside: bool = False) -> Arena:
-    return Arena(ATLAS, Opener(fault, noise, outside)()[1], "gpu")
+    _, source, reporters = Opener(fault, noise, outside)()
+    return Arena(ATLAS, source, "gpu", reporters)
 
 
 def task(seed: int = 0, starts: int = 20) -> Task:
@@ -149,7 +150,7 @@ def test_mistakes_are_told_in_a_sentence() -> None:
         Settings(methods=("rondom",))
     with pytest.raises(WattproofError, match="energy_j"):
         Settings(objectives=("accuracy",))
-    lacking = Arena(ATLAS, {"gpu": _Untested()}, "gpu")
+    lacking = Arena(ATLAS, _Untested(), "gpu", {})
     with pytest.raises(WattproofError, match="test accuracy"):
         lacking.worth(ATLAS.decode(task().start[:1]))
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_bench import SPACE, Law
+from made_bench import SPACE, Fault, Law
 
 from wattproof import space
 from wattproof.search import attainment, scoring
@@ -51,7 +51,7 @@ def test_hypervolume_by_hand() -> None:
 
 
 def test_the_reference_front_is_scored_1_and_nobody_random_beats_it() -> None:
-    arena = Arena(ATLAS, {"gpu": Law()}, "gpu")
+    arena = Arena(ATLAS, Law(), "gpu", {})
     found = scoring.reference(arena, 500, np.random.default_rng(0))
     assert found.hypervolume(found.costs) == pytest.approx(1.0)
     some = arena.worth(ATLAS.decode(ATLAS.draw(500, np.random.default_rng(0))))
@@ -84,12 +84,12 @@ class Spy(Law):
 
 
 def test_worth_is_test_accuracy_and_calibrated_energy_without_noise() -> None:
-    class Never(Law):
-        def query_many(self, frame, epoch=None, seed=None):
+    class Never:
+        def report(self, frame, found, seed):
             raise AssertionError("the faulty source was asked")
 
     Spy.asked.clear()
-    arena = Arena(ATLAS, {"gpu": Spy(noise=0.5), "smi": Never()}, "gpu")
+    arena = Arena(ATLAS, Spy(noise=0.5), "gpu", {"smi": Never()})
     configs = ATLAS.decode(ATLAS.draw(20, np.random.default_rng(1)))
     frame = ATLAS.frame(configs)
     worth = arena.worth(configs)
@@ -101,7 +101,7 @@ def test_worth_is_test_accuracy_and_calibrated_energy_without_noise() -> None:
 
 
 def test_a_training_that_has_not_ended_is_seen_with_its_whole_energy() -> None:
-    arena = Arena(ATLAS, {"gpu": Law(), "smi": Law("inverse")}, "gpu")
+    arena = Arena(ATLAS, Law(), "gpu", {"smi": Fault("inverse")})
     configs = ATLAS.decode(ATLAS.draw(5, np.random.default_rng(2)))
     lengths = arena.worth(configs).epochs
     sources = ["gpu", "smi", "gpu", "smi", "gpu"]

@@ -6,21 +6,22 @@ from pathlib import Path
 from wattproof import report, rule, search, tables
 
 with rule.logged(snakemake) as log:
-    published = search.Published(Path(snakemake.input.benchmark))
-    settings, missing = published.limit(search.Settings.of(snakemake.params.settings))
+    settings = search.Settings.of(snakemake.params.settings)
+    published, settings, missing = search.Published(Path(snakemake.input.benchmark)).limit(settings)
     for sentence in missing:
         log.warning("%s", sentence)
+    simulated = published.bench.simulated
     found = search.demonstrate(published, settings, snakemake.threads)
-    about = rule.meta(snakemake.params.campaign, published.simulated)
+    about = rule.meta(snakemake.params.campaign, simulated)
     tables.write(found.search, "search", snakemake.output.search, about)
     tables.write(found.front, "search_front", snakemake.output.front, about)
     summary = search.summarise(found.search, found.front, missing)
     folder = Path(snakemake.output.figures)
     infos = report.draw_search(
-        found.search, found.front, summary, published.measured(), folder, published.simulated
+        found.search, found.front, summary, published.bench.dataset, folder, simulated
     )
     written = {
-        "simulated": published.simulated,
+        "simulated": simulated,
         "figures": {info.name: {"title": info.title, "caption": info.caption} for info in infos},
         **summary.as_dict(),
     }

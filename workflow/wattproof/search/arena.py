@@ -26,12 +26,26 @@ image at inference (J): all minimised. Energies matter by their ratios."""
 
 
 class Source(Protocol):
-    """A benchmark by one source of energy (`wattproof.load(path, energy=…)`)."""
+    """A benchmark by its calibrated source of energy (`wattproof.load(path, energy=…)`)."""
 
     def query_many(
         self, frame: pd.DataFrame, epoch: int | None = None, seed: int | None = None
     ) -> pd.DataFrame:
         """Answer for many configurations; a column ``epoch`` of the frame is allowed."""
+        ...
+
+
+class Reporter(Protocol):
+    """A source of energy that a search may believe in instead of the calibrated one."""
+
+    def report(self, frame: pd.DataFrame, found: pd.DataFrame, seed: int) -> Floats:
+        """Return the energies in joules that the source reports of n trainings.
+
+        Args:
+            frame: The n configurations.
+            found: What the calibrated source answered for them, for trainings of this seed.
+            seed: Equal seeds, equal trainings and equal reports.
+        """
         ...
 
 
@@ -83,26 +97,29 @@ class Arena:
 
     Args:
         atlas: The configurations.
-        sources: Benchmark by each source of energy, by name.
-        calibrated: The one that is scored by.
+        source: The benchmark by the calibrated source.
+        calibrated: Name of that source.
+        reporters: Other sources, by name.
         objectives: Some of `OBJECTIVES`.
     """
 
     def __init__(
         self,
         atlas: Atlas,
-        sources: Mapping[str, Source],
+        source: Source,
         calibrated: str,
+        reporters: Mapping[str, Reporter],
         objectives: Sequence[str] = OBJECTIVES,
     ) -> None:
         self.atlas = atlas
         self.objectives = tuple(objectives)
         self.calibrated = calibrated
-        self._sources = dict(sources)
+        self._source = source
+        self._reporters = dict(reporters)
 
     def worth(self, configs: Sequence[Config]) -> Worth:
         """Score configurations; raises `WattproofError` where the benchmark lacks a target."""
-        found = self._sources[self.calibrated].query_many(self.atlas.frame(configs))
+        found = self._source.query_many(self.atlas.frame(configs))
         if "test_accuracy" not in found:
             raise WattproofError(
                 "The benchmark has no surrogate of test accuracy, so a search cannot be scored on "
@@ -134,13 +151,12 @@ class Arena:
             seed: Equal seeds, equal trainings: one that goes on is the same one.
         """
         frame = self.atlas.frame(configs).assign(epoch=epochs)
-        found = self._sources[self.calibrated].query_many(frame, seed=seed)
+        found = self._source.query_many(frame, seed=seed)
         true_j = found[TRAINING].to_numpy(dtype=np.float64)
         spent_j, believed = true_j.copy(), np.array(sources)
         for name in sorted(set(sources) - {self.calibrated}):
             rows = believed == name
-            other = self._sources[name].query_many(frame[rows], seed=seed)
-            spent_j[rows] = other[TRAINING].to_numpy(dtype=np.float64)
+            spent_j[rows] = self._reporters[name].report(frame[rows], found[rows], seed)
         return Seen(
             costs=self._costs(found, found["accuracy"], spent_j * lengths / epochs),
             spent_j=spent_j,

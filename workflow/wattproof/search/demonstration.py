@@ -15,14 +15,14 @@ import pandas as pd
 
 from wattproof.errors import WattproofError, did_you_mean
 from wattproof.search import scoring
-from wattproof.search.arena import OBJECTIVES, Arena, Source
+from wattproof.search.arena import OBJECTIVES, Arena, Reporter, Source
 from wattproof.search.atlas import Atlas, Enumerable
 from wattproof.search.methods import METHODS, POPULATION
 from wattproof.search.race import Entry, Task, Trace, run
 
-Opened = tuple[Enumerable, Mapping[str, Source]]
-Opener = Callable[[], Opened]
-"""Returns the space and the benchmark by each source; must survive being sent to a process."""
+Opener = Callable[[], tuple[Enumerable, Source, Mapping[str, Reporter]]]
+"""Returns the space, the benchmark, and the sources that a search may believe in instead; must
+survive being sent to a process."""
 
 Job = tuple[str, str, int]
 """Method, source, seed."""
@@ -117,8 +117,8 @@ def demonstrate(opener: Opener, settings: Settings, workers: int = 1) -> Found:
 
 
 def _arena(opener: Opener, settings: Settings) -> Arena:
-    space, sources = opener()
-    return Arena(Atlas(space), sources, settings.energy, settings.objectives)
+    space, source, reporters = opener()
+    return Arena(Atlas(space), source, settings.energy, reporters, settings.objectives)
 
 
 _kept = cache(_arena)
