@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wattproof.search.atlas import Atlas, Floats
+from wattproof.search.atlas import Atlas, Floats, identity
 from wattproof.search.priority import ranks
 from wattproof.search.race import Ask, Method, Search, Task
 
@@ -23,6 +23,8 @@ SAMPLE = 5
 ETA = 3
 LEVELS = (1, 3, 9)
 """Successive halving: ninths of a training after which it is judged; a third goes on."""
+
+ATTEMPTS = 5
 
 WORST = 1e3
 """Cost told to a library that must have a number for a configuration that was refused."""
@@ -82,7 +84,11 @@ def nsga2(task: Task) -> Search:
 
 
 def tpe(task: Task) -> Search:
-    """Multi-objective tree-structured Parzen estimator (Optuna)."""
+    """Multi-objective tree-structured Parzen estimator (Optuna).
+
+    Near the corners of the cube it proposes what it has already tried, again and again. Such a
+    proposal is thrown away, and after `ATTEMPTS` of them a random configuration is tried.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -102,9 +108,20 @@ def tpe(task: Task) -> Search:
     )
     for genes in task.start:
         study.enqueue_trial(_as_values(task.atlas, genes))
+    known: set[str] = set()
     while True:
-        trial = study.ask(distributions)
-        costs = yield Ask(_as_genes(task.atlas, trial.params)[None, :])
+        for attempt in range(ATTEMPTS + 1):
+            if attempt == ATTEMPTS:
+                study.enqueue_trial(_as_values(task.atlas, task.atlas.draw(1, task.rng)[0]))
+            trial = study.ask(distributions)
+            proposal = _as_genes(task.atlas, trial.params)[None, :]
+            name = identity(task.atlas.decode(proposal)[0])
+            if name not in known or attempt == ATTEMPTS:
+                break
+            # Told again what it knows, it would propose nothing else any more.
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        known.add(name)
+        costs = yield Ask(proposal)
         if np.isfinite(costs).all():
             study.tell(trial, costs[0].tolist())
         else:
