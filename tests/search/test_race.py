@@ -16,6 +16,7 @@ from wattproof.search.arena import Arena
 from wattproof.search.atlas import Atlas
 from wattproof.search.methods import METHODS
 from wattproof.search.race import Ask, Entry, Ledger, Task, run
+from wattproof.search.worker import spread
 
 ATLAS = Atlas(space.get("regnet_demo"))
 positive = st.floats(1e-3, 1e6)
@@ -158,3 +159,12 @@ def test_mistakes_are_told_in_a_sentence() -> None:
 class _Untested(Law):
     def query_many(self, frame, epoch=None, seed=None):
         return super().query_many(frame, epoch, seed).drop(columns="test_accuracy")
+
+
+def test_a_process_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="invalid literal"):
+        spread(int_of, [1, 2], 2)
+
+
+def int_of(number: int) -> int:
+    return int("one")

@@ -313,16 +313,13 @@ def _overspent(axes: Any, search: pd.DataFrame, source: str) -> None:
 
 
 def _caption(summary: Summary) -> str:
-    return " ".join(
-        [
-            f"a, b: hypervolume of the fronts that searches would publish (median and quartiles of "
-            f"{summary.seeds} seeds; scored on test data by calibrated energies; 1 = front of "
-            "random configurations) against calibrated energy spent; dotted: nominal budget. "
-            "c: mean rank of the methods at the end of their searches, 95 % bootstrap intervals; "
-            "self-scored: as the faulty source's own energies would have it. d: energy of the "
-            "configurations picked, as reported and as needed. Tables search, search_front.",
-            *summary.sentences,
-        ]
+    return (
+        f"a, b: hypervolume of the fronts that searches would publish (median and quartiles of "
+        f"{summary.seeds} seeds; scored on test data by calibrated energies; 1 = front of random "
+        "configurations) against calibrated energy spent; dotted: nominal budget. c: mean rank of "
+        "the methods at the end of their searches, 95 % bootstrap intervals; self-scored: as the "
+        "faulty source's own energies would have it. d: energy of the configurations picked, as "
+        "reported and as needed. Tables search, search_front."
     )
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from itertools import product
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from wattproof.search.arena import OBJECTIVES, Arena, Reporter, Source
 from wattproof.search.atlas import Atlas, Enumerable
 from wattproof.search.methods import METHODS, POPULATION
 from wattproof.search.race import Entry, Task, Trace, run
+from wattproof.search.worker import spread
 
 Opener = Callable[[], tuple[Enumerable, Source, Mapping[str, Reporter]]]
 """Returns the space, the benchmark, and the sources that a search may believe in instead; must
@@ -108,9 +107,7 @@ def demonstrate(opener: Opener, settings: Settings, workers: int = 1) -> Found:
     if workers == 1:
         groups = [_searches(arena, settings, seed, budget_j) for seed in seeds]
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            remote = partial(_remote, opener, settings, budget_j)
-            groups = list(pool.map(remote, seeds))
+        groups = spread(partial(_remote, opener, settings, budget_j), seeds, workers)
     jobs = [job for seed in seeds for job in settings.jobs(seed)]
     traces = [trace for group in groups for trace in group]
     return _tables(jobs, traces, against, settings, budget_j)
