@@ -8,6 +8,7 @@ import pytest
 # The synthetic campaign is shared with the tests of the surrogate.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "surrogate"))
 
+import offline_campaign
 import surrogate_campaign as synthetic
 from published_artefact import make_artefact
 
@@ -18,6 +19,12 @@ from wattproof.benchmark.api import Benchmark
 @pytest.fixture(scope="session")
 def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_artefact(synthetic.make(), tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Archive of a campaign of the virtual node that was made offline."""
+    return offline_campaign.make(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

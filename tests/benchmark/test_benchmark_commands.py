@@ -1,24 +1,33 @@
 """Commands `wattproof query` and `wattproof benchmark`: friendly words, one sentence a mistake."""
 
+import io
 import json
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 import wattproof
+from wattproof import cli
 from wattproof.benchmark import overview
 from wattproof.benchmark.api import Benchmark
 from wattproof.errors import WattproofError
 
 
 def command(*words: object) -> subprocess.CompletedProcess[str]:
-    code = "from wattproof.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True
-    )
+    """Call the command as the shell would; a process of its own would import all anew."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["wattproof", *map(str, words)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def mistake(*words: object) -> str:

@@ -14,10 +14,9 @@ PAGE = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = offline_campaign.make(tmp_path_factory.mktemp("made"))
+def folder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user")
-    shutil.copy(made, folder / "demo.wattproof.zip")
+    shutil.copy(tiny, folder / "demo.wattproof.zip")
     return folder
 
 

@@ -194,12 +194,6 @@ def test_kinds_that_cannot_be_had(artefact: Path, arguments: dict[str, Any], wor
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Archive of a campaign that was made offline."""
-    return offline_campaign.make(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
 def live(tiny: Path) -> Benchmark:
     return wattproof.load(tiny, kind="live")
 
