@@ -92,12 +92,15 @@ def test_a_builder_is_told_what_twice_as_many_bring() -> None:
     assert "1,600 networks instead of 800" in row["words"]
     assert "10.0" in row["words"]
     assert "29% less" in row["words"]
+    assert row["words"].startswith("More runs help")
 
 
 def test_a_builder_is_told_to_stop() -> None:
     errors = {100: 0.0301, 200: 0.0204, 400: 0.0199, 800: 0.0201}
     row = growth.expected("energy_j", measured(errors), True)
-    assert "stop here" in row["words"]
+    assert row["words"].startswith("Stop here")
+    assert "settles at 2.00%, 2.5 times what noise alone makes (0.80%)" in row["words"]
+    assert "another model would help" in row["words"]
 
 
 def test_a_builder_is_told_that_it_cannot_be_told() -> None:

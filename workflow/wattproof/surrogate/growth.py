@@ -28,6 +28,9 @@ MIN_TRAIN = 8
 STEEPEST = 2.0
 """Logarithm of the steepest exponent that a fit tries."""
 
+LIMITED = 1.5
+"""An error that settles at so many times the noise is the model's, not the data's."""
+
 MEASURED, EXPECTED = "measured", "expected"
 
 
@@ -155,18 +158,33 @@ def expected(target: str, measured: Sequence[dict[str, Any]], log: bool) -> dict
         return row | {"words": f"What more runs would bring cannot be told: {found}."}
     scale, exponent, rest, scatter = found
     now, then = (scale * n**-exponent + rest for n in (largest, 2 * largest))
+    words = _advice(largest, now, then, exponent, scatter, log)
+    floor = None if row["noise"] is None else row["noise"] * float(np.sqrt(2 / np.pi))
+    if floor and rest > LIMITED * floor and 1 - then / now < scatter:
+        words += (
+            f" The error settles at {_size(rest, log)}, {rest / floor:.1f} times what noise alone "
+            f"makes ({_size(floor, log)}): another model would help, more runs would not."
+        )
+    return row | {name: then, "words": words}
+
+
+def _advice(
+    largest: int, now: float, then: float, exponent: float, scatter: float, log: bool
+) -> str:
     gain = 1 - then / now
-    what = f"{now:.2%}" if log else f"{100 * now:.2f} points"
-    that = f"{then:.2%}" if log else f"{100 * then:.2f} points"
-    words = (
-        f"Error falls as networks^-{exponent:.2f}"
-        + (f" towards {rest:.2%}" if rest > 0 else "")
-        + f": with {2 * largest:,} networks instead of {largest:,} about {that} instead of {what}"
-        f" ({gain:.0%} less)."
+    change = (
+        f"with {2 * largest:,} networks instead of {largest:,} the error would be about "
+        f"{_size(then, log)} instead of {_size(now, log)} ({gain:.0%} less)"
     )
     if gain < scatter:
-        words += f" That is less than fits of equal size differ by ({scatter:.0%}): stop here."
-    return row | {name: then, "words": words}
+        return (
+            f"Stop here: {change}, and fits of equal size differ by {scatter:.0%} among themselves."
+        )
+    return f"More runs help: {change}; it falls as networks^-{exponent:.2f}."
+
+
+def _size(error: float, log: bool) -> str:
+    return f"{error:.2%}" if log else f"{100 * error:.2f} points"
 
 
 def power_law(networks: Floats, errors: Floats) -> tuple[float, float, float, float] | str:

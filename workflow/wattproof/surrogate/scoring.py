@@ -163,19 +163,19 @@ def at_the_end(held: HeldOut, half: Floats, column: int, level: float) -> dict[s
 def _ceilings(held: HeldOut, column: int, std: float | None) -> dict[str, float | None]:
     """What predictions without any error of their own would score against noisy runs.
 
-    The runs' own predictions serve as the truth, and normal noise is laid on them with a fixed
-    seed: the ceiling of a rank agreement has no closed form.
+    The measured values serve as such predictions, and normal noise is laid on them with a fixed
+    seed: the ceiling of a rank agreement has no closed form. It is one for all models of a target.
     """
     from scipy import stats
 
     cells = held.cells
     known = cells.final & np.isfinite(held.residuals[:, column])
-    guess = held.guess[known, column]
-    if std is None or len(guess) < MIN_FOR_RANKS or np.ptp(guess) == 0:
+    truth = cells.truth[known, column]
+    if std is None or len(truth) < MIN_FOR_RANKS or np.ptp(truth) == 0:
         return {"kendall_tau_ceiling": None, "error_floor": None}
-    shaken = guess + std * np.random.default_rng(CEILING_SEED).standard_normal(len(guess))
+    shaken = truth + std * np.random.default_rng(CEILING_SEED).standard_normal(len(truth))
     return {
-        "kendall_tau_ceiling": float(stats.kendalltau(guess, shaken).statistic),
+        "kendall_tau_ceiling": float(stats.kendalltau(truth, shaken).statistic),
         # Mean absolute value of normal noise.
         "error_floor": float(std * np.sqrt(2 / np.pi)),
     }
