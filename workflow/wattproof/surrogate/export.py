@@ -80,7 +80,7 @@ class _Graph:
             row = self.constant(f"{name}_b{layer}", shift.reshape(1, -1))
             if layer < 2:
                 product = self.add("Gemm", [found, factors, row], f"{name}_layer{layer}")
-                found = self.add("Relu", [product], f"{name}_hidden{layer}")
+                found = self.add("Tanh", [product], f"{name}_hidden{layer}")
         shifted = self.add("Add", [last, row], f"{name}_shifted")
         return self.add("Gemm", [found, factors, shifted], f"{name}_net")
 
