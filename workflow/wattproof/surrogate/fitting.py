@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 SPLITS = 10
 """Seeded splits by network over which coverage is measured, unless the settings say otherwise."""
 
+ONE_FOLD = 500
+"""With so many networks, a fold of a further split tells enough, at a fifth of the time."""
+
 GROWTH_SEEDS = 3
 """Orders of the networks in which the surrogate's own learning curve is measured."""
 
@@ -98,7 +101,7 @@ def fit(
     proof = outside.prove(table.static, [one.name for one in table.encoding.features], folds)
     store.write(table, parts, its_noise, intervals, inside, proof, out_dir)
     more = [
-        _held_out(learner, chosen, scoring.assign_folds(table.networks, settings["folds"], s)[0])
+        _split(learner, chosen, settings["folds"], s)
         for s in range(seed + 1, seed + settings.get("splits", SPLITS))
     ]
     covered = coverage.measure([held, *more], its_noise, level, edges)
@@ -115,8 +118,19 @@ def fit(
     )
 
 
-def _held_out(learner: Learner, chosen: Mapping[str, Trial], folds: Ints) -> HeldOut:
-    parts = {g: learner.held_out(g, best.choice, folds)[0] for g, best in chosen.items()}
+def _split(learner: Learner, chosen: Mapping[str, Trial], folds: int, seed: int) -> HeldOut:
+    """Predict held-out networks of another split: all in turn, or one fold of many networks.
+
+    Halves of the fold then set each other's intervals: models of one fit serve them both.
+    """
+    networks = learner.table.networks
+    fold, _ = scoring.assign_folds(networks, folds, seed)
+    if len(np.unique(networks)) >= ONE_FOLD:
+        test = fold == 0
+        half = np.zeros(len(fold), dtype=np.int64)
+        half[test], _ = scoring.assign_folds(networks[test], 2, seed)
+        return _predict(learner, chosen, half, ~test, test)
+    parts = {g: learner.held_out(g, best.choice, fold)[0] for g, best in chosen.items()}
     return join(parts, learner.cells)
 
 
