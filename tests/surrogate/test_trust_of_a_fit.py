@@ -8,6 +8,7 @@ import pytest
 import surrogate_campaign as synthetic
 
 from wattproof import surrogate
+from wattproof.surrogate import fitting
 
 SETTINGS = synthetic.SETTINGS | {"trees": 15, "splits": 2, "growth": 1}
 
@@ -16,7 +17,9 @@ SETTINGS = synthetic.SETTINGS | {"trees": 15, "splits": 2, "growth": 1}
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[surrogate.Fit, Path]:
     out = tmp_path_factory.mktemp("trust")
     made = synthetic.make(runs=90, replicates=30)
-    return surrogate.fit(made.dataset, made.curves, SETTINGS, out), out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "ONE_FOLD", 90)  # further splits as of a large campaign
+        return surrogate.fit(made.dataset, made.curves, SETTINGS, out), out
 
 
 def test_noise_is_that_of_the_replicates(fitted: tuple[surrogate.Fit, Path]) -> None:
@@ -34,6 +37,8 @@ def test_coverage_is_told_inside_and_outside(fitted: tuple[surrogate.Fit, Path])
     assert set(table["split"]) == {"2 seeded splits by network", "left out"}
     whole = table[(table["stratum"] == "all")].set_index("target")
     assert whole.loc["energy_j", "networks"] == 90
+    # All 120 runs once, and those of one fold of five in the second split.
+    assert 120 + 18 <= whole.loc["energy_j", "n"] <= 120 + 36
     assert whole.loc["energy_j", "coverage"] == pytest.approx(0.9, abs=0.07)
     out = table[table["split"] == "left out"]
     assert {"4 epochs", "6 epochs"} <= set(out["stratum"])
