@@ -77,7 +77,7 @@ def main(search: pd.DataFrame, front: pd.DataFrame, summary: Summary) -> Drawing
         axes = figure.add_subplot(grid[0, column], sharey=first, sharex=first)
         first = first or axes
         _progress(axes, search, source)
-        axes.set_title(f"{'ab'[column]}  by {_title(source)}")
+        axes.set_title(f"{'ab'[column]}  by {_title(source)} energy", fontsize=8.5)
         axes.set_xlabel("really spent (MJ)")
         if column == 0:
             axes.set_ylabel("hypervolume (1 = reference)")
@@ -106,14 +106,14 @@ def surfaces(search: pd.DataFrame, front: pd.DataFrame, summary: Summary) -> Dra
         for method in statistics.methods_of(search):
             found = front[(front["method"] == method) & (front["source"] == source)]
             surface = attainment.surface(found, 50.0)
-            panel.step(*surface, where="post", color=METHOD_COLOURS[method], label=TITLES[method])
+            _stairs(panel, surface, color=METHOD_COLOURS[method], label=TITLES[method])
         _log_ticks(panel, "x")
         panel.set_title(f"believes: {_title(source)}")
         panel.set_xlabel("calibrated energy of a training (kJ)")
     lowest = 1.0 - float(front["test_accuracy"].max())
     axes[0, 0].set_ylim(lowest - 0.01, lowest + SHOWN)
     axes[0, 0].set_ylabel("test error")
-    axes[0, 0].legend()
+    axes[0, -1].legend()
     return Drawing(
         figure,
         f"Test error and calibrated training energy that half of the {summary.seeds} searches of a "
@@ -147,7 +147,8 @@ def anytime(search: pd.DataFrame, summary: Summary) -> Drawing:
         panel.set_xlabel("energy really spent (MJ)")
     axes[0, 0].set_ylabel("mean rank (1 = best)")
     axes[0, 0].invert_yaxis()
-    axes[0, -1].legend(fontsize=7.5)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(methods))
     return Drawing(
         figure,
         f"Mean rank of the methods by hypervolume over {summary.seeds} seeds, with 95 % bootstrap "
@@ -238,8 +239,8 @@ def _slopes(axes: Any, search: pd.DataFrame, summary: Summary) -> None:
     axes.set_ylim(len(methods) + 0.4, 0.6)
     axes.set_yticks(range(1, len(methods) + 1))
     axes.set_ylabel("mean rank (1 = best)")
-    tau = f": τ = {summary.against[0].tau.value:.2f}" if summary.against else ""
-    axes.set_title(f"c  ranking{tau}")
+    tau = f", τ = {summary.against[0].tau.value:.2f}" if summary.against else ""
+    axes.set_title(f"c  ranking of methods{tau}", fontsize=8.5)
 
 
 def _promises(axes: Any, front: pd.DataFrame, sources: list[str]) -> None:
@@ -263,7 +264,7 @@ def _promises(axes: Any, front: pd.DataFrame, sources: list[str]) -> None:
         _log_ticks(axes, axis)
     axes.set_xlabel("reported (kJ)")
     axes.set_ylabel("really needed (kJ)")
-    axes.set_title("d  what they pick")
+    axes.set_title("d  what they pick", fontsize=8.5)
     axes.legend(loc="lower right", markerscale=2.5, handletextpad=0.1, borderpad=0.1)
 
 

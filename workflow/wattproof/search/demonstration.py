@@ -46,7 +46,7 @@ class Settings:
     energy: str = "gpu"
     against: tuple[str, ...] = ("smi",)
     objectives: tuple[str, ...] = OBJECTIVES
-    budget: float = 150.0
+    budget: float = 60.0
     seeds: int = 10
     reference: int = 100_000
     seed: int = 0
