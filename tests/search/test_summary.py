@@ -136,7 +136,7 @@ def test_a_source_that_loses_half_of_every_second_training_is_found_out(faulty) 
     summary = summarise(found.search, found.front)
     other = summary.against[0]
     assert other.spent.low > 1.2
-    assert other.promise.value > 1.3
+    assert other.promise.low > 1.2
     assert other.promise_calibrated.value == pytest.approx(1.0, abs=0.03)
     assert other.beaten.value > other.beaten_calibrated.value
     assert other.claimed.low > 1.0
@@ -150,7 +150,7 @@ def test_an_inverting_source_makes_searches_choose_what_is_hungry() -> None:
     found = demonstrate(Opener("inverse", 0.01), settings)
     fronts = found.front[found.front["method"] != "reference"]
     mean = fronts.groupby("source")["energy_j"].median()
-    assert mean["smi"] > 2 * mean["gpu"]
+    assert mean["smi"] > 1.5 * mean["gpu"]
     summary = summarise(found.search, found.front)
     assert summary.against[0].volume.high < 1.0
     assert "hypervolume is 0." in " ".join(summary.sentences)

@@ -164,8 +164,8 @@ def of_fronts(
 
 
 def broken_promise(front: pd.DataFrame) -> float:
-    """Median over a front of what its members need over what they were reported to need."""
-    return float((front["energy_j"] / front["energy_reported_j"]).median())
+    """What a front's members need, all together, over what they were reported to need."""
+    return float(front["energy_j"].sum() / front["energy_reported_j"].sum())
 
 
 def beaten_share(front: pd.DataFrame) -> float:
