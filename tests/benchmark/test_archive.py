@@ -88,6 +88,7 @@ def test_nothing_is_unpacked(packed: Path, tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("top", ["", "benchmark/"])
 def test_a_folder_zipped_by_hand_is_read(artefact: Path, tmp_path: Path, top: str) -> None:
     contents = {top + name: content for name, content in files(artefact).items()}
+    contents |= {f"{top}.DS_Store": b"x", f"__MACOSX/{top}._CARD.md": b"x"}  # the Finder's
     assert manifest.read(zipped(tmp_path / "mine.zip", contents))[0]["name"] == "synthetic"
 
 

@@ -74,6 +74,7 @@ def test_card_says_how_far_to_trust_it(bench: Benchmark) -> None:
         "SIMULATED",
         "33 trainings of 30 distinct networks",
         "LMG450",
+        "energy_j: the node by meter (33 runs)",
         "meter (33)",
         "median 4.8%",  # the synthetic campaign spends 5 % of its energy outside of epochs
         "CC-BY-4.0",

@@ -83,7 +83,7 @@ def _instruments(facts: Mapping[str, Any]) -> str:
 
 
 def _trust(facts: Mapping[str, Any]) -> str:
-    lines = []
+    lines = [f"- {name}: {by}." for name, by in facts["energy"]["provenance"].items()]
     share = facts["energy"]["share_outside_epochs"]
     if share is not None:
         lines.append(

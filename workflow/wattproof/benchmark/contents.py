@@ -94,7 +94,8 @@ class _Archive(Contents):
         try:
             self._raw = file.read_bytes()
             self._zip = zipfile.ZipFile(BytesIO(self._raw))
-            listed = [info for info in self._zip.infolist() if not info.is_dir()]
+            every = self._zip.infolist()
+            listed = [info for info in every if not (info.is_dir() or _macos(info.filename))]
         except DAMAGE as error:
             raise WattproofError(damaged) from error
         names = [info.filename for info in listed]
@@ -168,6 +169,11 @@ def _check_name(name: str, where: str) -> None:
         raise WattproofError(
             f"{where} lists '{name}', which lies outside the benchmark; do not use it."
         )
+
+
+def _macos(name: str) -> bool:
+    """Whether it is what the Finder of macOS adds to every archive that it makes."""
+    return name.startswith("__MACOSX/")
 
 
 def _hidden(parts: tuple[str, ...] | list[str]) -> bool:

@@ -27,6 +27,14 @@ SCOPES = {
     "smi": "the GPU alone, by nvidia-smi",
 }
 
+PROVENANCE = {
+    "gpu_energy_j": "the run's own GPUs by NVML: its energy counter, else the integral of power",
+    "smi_energy_j": "the same GPUs by nvidia-smi, with whatever is wrong with it: to be compared, "
+    "not to be used",
+    "inference_j_per_image": "node energy of the inference phase, told as that of the training",
+}
+"""Who tells the energies that are told by the same instrument in every campaign."""
+
 
 @dataclass(frozen=True)
 class Product:
@@ -83,7 +91,7 @@ def gather(product: Product) -> dict[str, Any]:
         "data_in_words": data.sentences(),
         "instruments": product.meta.instruments,
         "host": product.meta.host,
-        "energy": _energy(product, good),
+        "energy": _energy(product, good, data),
         "cost": cost(product.dataset),
         "surrogate": _surrogate(product),
         "limits": limits(product, data),
@@ -112,7 +120,7 @@ def _trained(product: Product) -> dict[str, Any]:
     return {"space": product.space, **{key: training[key] for key in keys if key in training}}
 
 
-def _energy(product: Product, good: pd.DataFrame) -> dict[str, Any]:
+def _energy(product: Product, good: pd.DataFrame, data: Facts) -> dict[str, Any]:
     scope = product.about["energy_scope"]
     column = f"{scope}_energy_j"
     sums = product.curves.groupby("run_id")[column].sum(min_count=1)
@@ -121,8 +129,17 @@ def _energy(product: Product, good: pd.DataFrame) -> dict[str, Any]:
         "unit": "J",
         "scope": scope,
         "scope_in_words": SCOPES.get(scope, scope),
+        "provenance": {
+            "energy_j": _told_by(data) if scope == "node" else PROVENANCE["gpu_energy_j"],
+            **{k: v for k, v in PROVENANCE.items() if k in product.about["targets"]},
+        },
         "share_outside_epochs": float(outside.median()) if outside.notna().any() else None,
     }
+
+
+def _told_by(data: Facts) -> str:
+    counts = ", ".join(f"{by or 'nobody'} ({n} runs)" for by, n in data.node_energy_by.items())
+    return f"the node by {counts}"
 
 
 def cost(dataset: pd.DataFrame) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from wattproof.benchmark.table import LEVEL, Key, Table, keys_of
 from wattproof.surrogate.predictor import Answer
 
 Floats = NDArray[np.float64]
+LOG = logging.getLogger(__name__)
+"""Told how a training goes on."""
 
 
 class Live:
@@ -96,7 +99,7 @@ class Live:
             names = self._domain.names
             axes = self._domain.axes
             chosen = {name: axes[name].values[at] for name, at in zip(names, key, strict=True)}
-            dataset, curves = train.train(self._recipe, chosen, seed, self._place())
+            dataset, curves = train.train(self._recipe, chosen, seed, self._place(), LOG.info)
             self._tables[key, seed] = Table(
                 self._domain, dataset, curves, self._targets, self._scope, self._energy, "live"
             )

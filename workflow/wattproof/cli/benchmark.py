@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,6 +42,8 @@ def query(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> None:
     """Accuracy, energy, time and power of one configuration, with intervals."""
+    if kind == "live":  # trains: say how it goes on
+        logging.basicConfig(format="wattproof: %(message)s", level=logging.INFO)
     bench = wattproof.load(benchmark, kind=kind, energy=energy)
     config: dict[str, Any] = {} if sample is None else bench.sample(seed=sample)
     for setting in settings or []:
