@@ -20,12 +20,12 @@ def page(document: dict[str, Any]) -> str:
         for key in ("imports_s", "load_s")
     }
     bars = (
-        ("query, median", mine["query"]["median_ms"], QUERY_MS, "ms"),
-        ("query_many of 10,000, median", mine["query_many"]["median_ms"], MANY_MS, "ms"),
+        ("query, median", mine["query"]["cpu_median_ms"], QUERY_MS, "ms"),
+        ("query_many of 10,000, median", mine["query_many"]["cpu_median_ms"], MANY_MS, "ms"),
         ("wattproof.load, median", loads["load_s"], LOAD_S, "s"),
         (
             "front of 100,000 × 3, median",
-            mine["front of 100,000 points, 3 objectives"]["median_ms"],
+            mine["front of 100,000 points, 3 objectives"]["cpu_median_ms"],
             FRONT_MS,
             "ms",
         ),
@@ -41,8 +41,9 @@ def page(document: dict[str, Any]) -> str:
         "",
         "All configurations are distinct, drawn uniformly over realised networks, and new to the "
         "process that is timed: checking them, realising their networks, encoding, models, "
-        "intervals, novelty and the result object are all in the time. Wall times; the processor's "
-        "own beside.",
+        "intervals, novelty and the result object are all in the time. Bars are judged by the "
+        "processor's time: everything runs in one thread and waits for nothing, so on a core of "
+        "its own the wall shows the same; both are told.",
         "",
         "| what | figure | bar | |",
         "|---|---|---|---|",
@@ -56,11 +57,11 @@ def page(document: dict[str, Any]) -> str:
         f"and onnxruntime: {loads['imports_s']:.2f} s (median of {len(document['loads'])} fresh "
         f"processes), then loads in {loads['load_s']:.2f} s, checksums of all files included.",
         "",
-        "| call | median | p99 | processor, median | n |",
+        "| call | wall, median | wall, p99 | processor, median | n |",
         "|---|---|---|---|---|",
         *(_row(name, timing) for name, timing in {**mine, **others}.items()),
         "",
-        "Beside the others, medians of the same run:",
+        "Beside the others, medians of the processor's time in the same run:",
         "",
         *_ratios(mine, others),
         "",
@@ -87,7 +88,7 @@ def _row(name: str, timing: dict[str, float]) -> str:
 
 def _ratios(mine: dict[str, Any], others: dict[str, Any]) -> list[str]:
     def ratio(slow: str, fast: str, times: float = 1.0) -> float:
-        return times * float(others[slow]["median_ms"] / mine[fast]["median_ms"])
+        return times * float(others[slow]["cpu_median_ms"] / mine[fast]["cpu_median_ms"])
 
     return [
         f"- one query: YAHPO-style validated takes {ratio('YAHPO-style, validated', 'query'):.2g} "

@@ -170,7 +170,9 @@ class EaHas:
         by_run = curves.groupby("run_id")
         labels = np.stack([_control(by_run.get_group(i)["val_accuracy"]) for i in runs["run_id"]])
         self.members = [
-            MLPRegressor((175, 175, 175), max_iter=15, random_state=seed).fit(features, labels)
+            MLPRegressor(hidden_layer_sizes=(175,) * 3, max_iter=15, random_state=seed).fit(
+                features, labels
+            )
             for seed in range(5)
         ]
         means = by_run[["node_energy_j", "time_s"]].mean().reindex(runs["run_id"])

@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,7 @@ def theirs(path: Path, quick: bool) -> dict[str, Any]:
     size = sum(len(c) for name, c in bench._files.items() if name.endswith(".onnx")) // 4
     targets = [name for name in bench.query_many(bench.sample(0, n=1)) if name in bench.targets]
     yahpo = Yahpo(bench.space, targets, size)
+    warnings.simplefilter("ignore")  # scikit-learn: networks that are not fitted to the end
     ea_has = EaHas(bench.dataset, bench.curves)
     pairs = list(zip(configs, ends, strict=True))
     few = singles // 20

@@ -27,6 +27,9 @@ _BOOLEANS = frozenset((bool, np.bool_))
 """For Python, True is the number 1; nobody means a group width of True."""
 
 
+_WHOLE = (int, np.integer)
+
+
 class Axis:
     """The values of one parameter, in order.
 
@@ -196,7 +199,7 @@ def check_epoch(epoch: Any, epochs: int) -> int:
     """
     if epoch is None:
         return epochs
-    whole = isinstance(epoch, int | np.integer) and not isinstance(epoch, bool)
+    whole = isinstance(epoch, _WHOLE) and not isinstance(epoch, bool)
     if not whole or not 1 <= epoch <= epochs:
         raise WattproofError(
             f"epoch={epoch!r} is out of range: this training has epochs 1 to {epochs}; give the "
@@ -232,7 +235,7 @@ def check_seed(seed: Any) -> int | None:
     """
     if seed is None:
         return None
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
+    if not isinstance(seed, _WHOLE) or isinstance(seed, bool):
         raise WattproofError(
             f"seed={seed!r} is no whole number; give one for a noisy draw, or None for the "
             "prediction itself."

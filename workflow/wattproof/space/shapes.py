@@ -67,10 +67,11 @@ def two_stage(
     one_until = w_0 * (root * w_m - 1.0) / w_a
     first = _whole(zero_until // 1) + 1
     last = depth - 1
+    compatible = _compatible if isinstance(w_0, np.ndarray) else _compatible_again
     second = QUANTUM * _whole(_nearest(w_0 * w_m / QUANTUM))
     return Shape(
         stem=stem,
-        widths=(_compatible(w_0, group), _compatible(second, group)),
+        widths=(compatible(w_0, group), compatible(second, group)),
         depths=(first, depth - first),
         group=group,
         valid=(first <= last) & (one_until > last) & (second != w_0),
@@ -160,6 +161,9 @@ def _compatible(width: Number, group_width: Number) -> Number:
     times = width // group
     rest = width - times * group
     return group * (times + (2 * rest + (times & 1) > group))
+
+
+_compatible_again = lru_cache(maxsize=65_536)(_compatible)
 
 
 def _squeezed(width: Number) -> Number:

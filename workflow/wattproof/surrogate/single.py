@@ -145,12 +145,12 @@ def _settled(members: Sequence[float]) -> tuple[float, float]:
     count = len(members)
     if count == 1:
         return members[0], 0.0
-    mean = sum(members) / count
-    squares = 0.0
-    for member in members:
-        off = member - mean
-        squares += off * off
-    return mean, sqrt(squares / (count - 1))
+    # Off the first one rather than off the mean: one pass, and as exact, since all lie near it.
+    first = members[0]
+    off = [member - first for member in members]
+    total = sum(off)
+    squares = sum(map(mul, off, off)) - total * total / count
+    return first + total / count, sqrt(squares / (count - 1)) if squares > 0.0 else 0.0
 
 
 def _share(value: float) -> float:
