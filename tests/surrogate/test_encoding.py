@@ -36,6 +36,19 @@ def test_columns_are_exactly_these() -> None:
     assert encoding.static(COLUMNS)[0] == pytest.approx(expected, rel=1e-6)
 
 
+def test_few_and_frequent_numbers_are_also_levels() -> None:
+    columns = {name: np.tile(values, 30) for name, values in COLUMNS.items()}
+    columns["group_width"] = np.repeat([1, 4, 24], 20)
+    columns["depth"] = np.array([6, 7, 8, 9] * 14 + [10] * 4)
+    encoding = learn(columns, [*PARAMETERS, "group_width", "depth"])
+    assert [name for name in encoding.names if "=" in name and "opt" not in name] == [
+        *("group_width=1", "group_width=4", "group_width=24")
+    ]
+    again = Encoding.from_json(encoding.to_json())
+    found = again.table("group_width", [1, 24, 24.0, 5])[:, 1:]
+    assert found.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0]]
+
+
 def test_round_trip_and_checksum() -> None:
     encoding = learn(COLUMNS, PARAMETERS)
     assert Encoding.from_json(encoding.to_json()) == encoding

@@ -20,6 +20,9 @@ MOST_OPERATIONS = 150_000
 """Counted cost that a group may have. Ten thousand queries of it take about 40 ms on one core,
 which leaves as much for everything else within the bar of 100 ms."""
 
+SMALLEST = 1e-9
+"""Smaller residuals are rounding."""
+
 TIE = 0.01
 """Errors that differ by less, relatively, are equal: the simpler choice wins."""
 
@@ -42,9 +45,13 @@ class Trial:
 
     @property
     def error(self) -> float:
-        """Mean absolute residual on the targets' scales, over epochs and summed over targets."""
+        """Mean absolute residual on the targets' scales over epochs; geometric mean over targets.
+
+        So no target outweighs the others because it is noisier, or of another unit.
+        """
         found = np.abs(self.held.residuals)
-        return float(sum(column[np.isfinite(column)].mean() for column in found.T))
+        means = [float(column[np.isfinite(column)].mean()) for column in found.T]
+        return float(np.exp(np.mean(np.log(np.maximum(means, SMALLEST)))))
 
 
 def choose(

@@ -39,6 +39,14 @@ LARGE = 20.0
 cell has) are taken as they are."""
 
 
+FEWEST_LEVELS, MOST_LEVELS = 3, 8
+"""Numeric parameters with so many trained values also enter as one column a value: hardware may
+treat a group width of 8 quite differently from one of 4 and one of 16."""
+
+OFTEN = 20
+"""… if each value was trained so often: less is learned better from its size alone."""
+
+
 @dataclass(frozen=True)
 class Feature:
     """One column of the matrix.
@@ -46,8 +54,9 @@ class Feature:
     Attributes:
         name: Name of the column.
         source: Parameter, cost of the network, or ``epochs``.
-        transform: ``raw``, ``log``, or ``is`` (1 where the source has this category).
-        category: The category of an ``is`` column.
+        transform: ``raw``, ``log``, ``is`` (1 where the source has this category), or ``level`` (1
+            where the number is this one).
+        category: The category of an ``is`` column, the number of a ``level`` column.
         floor: Smaller numbers enter a logarithm as this one. No trained value is that small; a
             space may still have a zero that was never trained.
     """
@@ -195,11 +204,21 @@ def learn(columns: Columns, parameters: Sequence[str], opaque: Collection[str] =
                 if log
                 else Feature(source, source, "raw")
             )
+            if source in read:
+                features += _levels(source, values)
         else:
             known = tuple(sorted(set(values.astype(str).tolist())))
             categories[source] = known
             features += [Feature(f"{source}={one}", source, "is", one) for one in known]
     return Encoding(tuple(features), ranges, categories, tuple(parameters))
+
+
+def _levels(source: str, values: NDArray[Any]) -> list[Feature]:
+    """Columns of the single values of a numeric parameter, where it has few and often."""
+    levels, often = np.unique(values.astype(np.float64), return_counts=True)
+    if not FEWEST_LEVELS <= len(levels) <= MOST_LEVELS or often.min() < OFTEN:
+        return []
+    return [Feature(f"{source}={one:g}", source, "level", repr(one)) for one in levels.tolist()]
 
 
 def columns_of(dataset: pd.DataFrame) -> tuple[dict[str, NDArray[Any]], list[str]]:
@@ -237,6 +256,8 @@ def _transformed(values: NDArray[Any], feature: Feature) -> Floats:
     if feature.transform == "is":
         return (np.asarray(values, dtype=str) == feature.category).astype(np.float64)
     numbers = np.asarray(values, dtype=np.float64)
+    if feature.transform == "level":
+        return (numbers == float(feature.category or "nan")).astype(np.float64)
     if feature.transform == "log":
         return np.log(np.maximum(numbers, feature.floor or np.finfo(np.float64).tiny))
     return numbers

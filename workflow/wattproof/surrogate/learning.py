@@ -16,7 +16,7 @@ from wattproof.surrogate.curves import RunTable
 from wattproof.surrogate.encoding import Floats
 from wattproof.surrogate.heads import Goals, Heads, goals, settle
 from wattproof.surrogate.models import Fitted, Linear, Scaler
-from wattproof.surrogate.targets import ACCURACY, GROUPS
+from wattproof.surrogate.targets import ACCURACY, GROUPS, STRAIGHT
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,11 @@ class Learner:
             self.trees,
             self.seed,
             even=group == "accuracy",
+            straight=[
+                place
+                for place, name in enumerate(heads.of(group, "curve"))
+                if group == "cost" and name in STRAIGHT
+            ],
         )
         weights = None
         if wanted.weights is not None:

@@ -7,6 +7,7 @@ columns and predict several outputs at once (coefficients of curves, see `heads`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,7 @@ def fit_family(
     trees: int,
     seed: int,
     even: bool = False,
+    straight: Sequence[int] = (),
 ) -> Fitted:
     """Fit one family.
 
@@ -141,6 +143,7 @@ def fit_family(
         trees: Boosting rounds.
         seed: Of trees and networks.
         even: Whether the outputs share one unit, see `wattproof.surrogate.neural.fit_net`.
+        straight: Outputs of which networks learn no more than the line.
     """
     if family.startswith("linear") or family == "neural":
         linear = fit_ridge(matrix, targets, groups)
@@ -151,7 +154,7 @@ def fit_family(
         return Fitted(family, linear)
     rest = targets - linear.predict(matrix)
     if family == "neural":
-        return Fitted(family, linear, net=fit_net(matrix, rest, seed, even))
+        return Fitted(family, linear, net=fit_net(matrix, rest, seed, even, straight))
     boosters = [_fit_known(matrix, column, trees, seed) for column in rest.T]
     return Fitted(family, linear, boosters=tuple(boosters))
 

@@ -6,6 +6,7 @@ data. Their mean is the prediction; their disagreement says where the data do no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,12 @@ class Net:
 
 
 def fit_net(
-    matrix: Matrix, targets: Floats, seed: int, even: bool = False, members: int = MEMBERS
+    matrix: Matrix,
+    targets: Floats,
+    seed: int,
+    even: bool = False,
+    silent: Sequence[int] = (),
+    members: int = MEMBERS,
 ) -> Net:
     """Train an ensemble.
 
@@ -69,9 +75,12 @@ def fit_net(
         targets: n × M; NaN where unknown.
         even: Whether an error counts alike in all columns (they have one unit, such as those of
             curves' coefficients); else each column is divided by its spread.
+        silent: Columns that are not learned; the answer there is 0.
         seed: Of first weights and orders.
         members: Networks B.
     """
+    targets = targets.copy()
+    targets[:, list(silent)] = 0.0
     known = np.isfinite(targets)
     centre = np.nanmean(targets, axis=0)
     spread = np.nanstd(targets, axis=0)
@@ -100,6 +109,9 @@ def fit_net(
     scale = spread.astype(np.float32)
     weights[4] = weights[4] * scale
     weights[5] = weights[5] * scale + centre.astype(np.float32)
+    for column in silent:
+        weights[4][:, :, column] = 0.0
+        weights[5][:, :, column] = 0.0
     return Net(weights)
 
 

@@ -94,6 +94,10 @@ DERIVED: dict[str, Target] = {
 ALL: dict[str, Target] = {**LEARNED, **DERIVED}
 GROUPS = ("accuracy", "cost")
 
+STRAIGHT = (SMI_ENERGY,)
+"""Costs of which networks learn no more than the line: nvidia-smi fails by faults of its own, which
+nothing predicts, and its outliers would spoil what the other costs share with it."""
+
 CORE = (ACCURACY, ENERGY, TIME, POWER)
 """Targets that every benchmark answers."""
 
