@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import wattproof
 from wattproof import space as spaces
 from wattproof.benchmark.api import Benchmark
 from wattproof.errors import WattproofError
@@ -62,7 +63,7 @@ class Published:
     @cached_property
     def bench(self) -> Benchmark:
         """The benchmark by the calibrated source."""
-        return Benchmark(self.path, energy=self.energy)
+        return wattproof.load(self.path, energy=self.energy)
 
     def limit(self, settings: Settings) -> tuple[Published, Settings, list[str]]:
         """Fit settings to what the benchmark knows.
