@@ -1,13 +1,19 @@
 """What a faulty source reports is what was measured of it, and what cannot be known is said."""
 
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from wattproof import space
+from wattproof import config, space
 from wattproof.errors import WattproofError
 from wattproof.search import Settings
-from wattproof.search.published import ALIKE, Ratios
+from wattproof.search.methods import METHODS
+from wattproof.search.published import ALIKE, Published, Ratios
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def runs(n: int = 400) -> pd.DataFrame:
@@ -84,3 +90,52 @@ def test_settings_are_those_of_the_campaign() -> None:
         ("random", "tpe"), (), 5, 3,
     )  # fmt: skip
     assert found.jobs(1) == [("random", "gpu", 1), ("tpe", "gpu", 1)]
+
+
+class Stub:
+    """A benchmark that answers these energies."""
+
+    def __init__(self, *energies: str) -> None:
+        self.energies = energies
+        self.dataset = runs()
+
+
+def opened(*energies: str) -> Published:
+    published = Published(Path("made.zip"))
+    published.__dict__["bench"] = Stub(*energies)
+    return published
+
+
+def test_settings_are_limited_to_what_the_benchmark_knows() -> None:
+    published, settings, missing = opened("node", "gpu", "smi").limit(
+        Settings(against=("smi", "watson", "code_carbon"))
+    )
+    assert settings.against == published.against == ("smi",)
+    assert published.energy == "gpu"
+    assert len(missing) == 2
+    assert "watson" in missing[0]
+    with pytest.raises(WattproofError, match=r"made\.zip.*'gpu'.*'search\.energy' to node"):
+        opened("node", "smi").limit(Settings())
+    with pytest.raises(WattproofError, match="no calibrated energies by source 'smi'"):
+        opened("gpu", "smi").limit(Settings(energy="smi"))
+
+
+def test_only_the_path_goes_to_another_process() -> None:
+    there = pickle.loads(pickle.dumps(opened("gpu")))
+    assert there == Published(Path("made.zip"))
+    assert "bench" not in there.__dict__
+
+
+def test_the_section_decides_whether_the_report_shows_the_search() -> None:
+    schema = config.load_schema(ROOT / "config/schema/campaign.schema.json")
+
+    def section(raw: dict) -> dict:
+        return config.validate({"campaign": "made", **raw}, schema, "made.yaml")["search"]
+
+    assert not section({})["report"]
+    assert section({"search": {}})["report"]
+    assert section({"search": {"seeds": 3}})["seeds"] == 3
+    assert Settings.of(section({})) == Settings(), "the schema's defaults are the module's"
+    assert section({})["methods"] == list(METHODS)
+    with pytest.raises(WattproofError, match=r"search\.methods"):
+        section({"search": {"methods": ["gradient_descent"]}})

@@ -6,6 +6,7 @@ beats. Their hypervolume is that of what they are *worth*: test data, calibrated
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from wattproof.search.arena import Arena
-from wattproof.search.atlas import Config, Floats, identity
+from wattproof.search.atlas import Config, Floats
 from wattproof.search.race import Trace
 
 MARGIN = 1.1
@@ -145,7 +146,7 @@ def picks(trace: Trace, names: tuple[str, ...]) -> pd.DataFrame:
         rows.append(
             {
                 "network_key": trace.networks[i],
-                "config": identity(trace.configs[i]),
+                "config": json.dumps(trace.configs[i]),
                 "energy_reported_j": trace.seen_j[i],
                 "energy_j": trace.worth_j[i],
                 "beaten": i not in true,
@@ -161,7 +162,7 @@ def reference_rows(found: Reference, names: tuple[str, ...]) -> pd.DataFrame:
     rows = [
         {
             "network_key": network,
-            "config": identity(config),
+            "config": json.dumps(config),
             "energy_j": energy_j,
             "beaten": False,
             **_objectives(names, costs),

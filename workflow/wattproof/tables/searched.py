@@ -45,7 +45,7 @@ SCHEMAS = (
             c("source", STRING, "source of energy that the search believes in"),
             c("seed", I64, "seed of the search"),
             c("network_key", STRING, "realised network"),
-            c("config", STRING, "digest of the configuration"),
+            c("config", STRING, "the configuration, as JSON"),
             c("energy_j", F64, "calibrated energy of the training, without noise"),
             c("energy_reported_j", F64, "the same as the search was told it", True),
             c("test_accuracy", F64, "without noise, 0 to 1", True),
