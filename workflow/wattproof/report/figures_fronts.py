@@ -71,7 +71,7 @@ def _two(panel: Any, points: pd.DataFrame, factor: float) -> None:
         )
     _log(panel.xaxis)
     panel.set_title("accuracy and training energy", fontsize=9)
-    panel.legend(loc="lower right")
+    panel.legend(loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
 
 
 def _three(figure: Any, panel: Any, known: pd.DataFrame, factor: float) -> None:
@@ -98,7 +98,7 @@ def _three(figure: Any, panel: Any, known: pd.DataFrame, factor: float) -> None:
             )
     _log(panel.xaxis)
     panel.set_title("with inference energy", fontsize=9)
-    legend = panel.legend(loc="lower right")
+    legend = panel.legend(loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
     for handle in legend.legend_handles:
         handle.set_facecolor(COLOURS["grey"])
     bar = figure.colorbar(drawn, ax=panel, label=text)

@@ -10,9 +10,16 @@ import pandas as pd
 
 from wattproof.report.inputs import ReportInputs
 from wattproof.report.select import floats
-from wattproof.report.style import COLOURS, Drawing, absent, cloud, new, say
+from wattproof.report.style import COLOURS, MAX_VECTOR_POINTS, Drawing, absent, cloud, new, say
 from wattproof.report.text import count, listed
-from wattproof.report.views_surrogate import LEFT_OUT, PREFIXES, label, stratum_name, unit_of
+from wattproof.report.views_surrogate import (
+    LEFT_OUT,
+    PREFIXES,
+    chosen,
+    label,
+    stratum_name,
+    unit_of,
+)
 
 FIRST = ("energy_j", "time_s", "accuracy", "inference_j_per_image")
 """Targets that are drawn; others stand in the tables."""
@@ -99,6 +106,11 @@ def growth(inputs: ReportInputs) -> Drawing:
         error = "mae" if share else "mape"
         _grown(axes[0, column], own, "kendall_tau", 1.0, COLOURS["nvml"])
         _grown(axes[1, column], own, error, 100.0, COLOURS["smi"])
+        least = chosen(inputs.scores[inputs.scores["target"] == target])["error_floor"].dropna()
+        if len(least):
+            axes[1, column].axhline(
+                100 * float(least.iloc[0]), color=COLOURS["grey"], linestyle="--"
+            )
         axes[0, column].set_title(_two_lines(label(target)), fontsize=9)
         axes[0, column].set_ylabel("Kendall τ" if column == 0 else "")
         axes[1, column].set_ylabel("MAE (points)" if share else "MAPE (%)")
@@ -111,7 +123,8 @@ def growth(inputs: ReportInputs) -> Drawing:
         figure,
         "Scores on networks kept apart from all fits, against the number of networks that the "
         "surrogate was fitted to: a point an order in which networks were taken, line their mean; "
-        f"hollow: what more would bring, by a power law through the points. {words}".rstrip(),
+        "hollow: what more would bring, by a power law through the points; dashed: the least error "
+        f"that the noise of one training allows. {words}".rstrip(),
     )
 
 
@@ -162,8 +175,15 @@ def held_out(inputs: ReportInputs) -> Drawing:
         outside = bounded & ((x < low) | (x > high))
         cloud(panel, x[~outside], y[~outside], COLOURS["nvml"])
         if outside.any():
+            many = len(x) >= MAX_VECTOR_POINTS
             panel.scatter(
-                x[outside], y[outside], s=12, color=COLOURS["smi"], marker="x", linewidths=0.8
+                x[outside],
+                y[outside],
+                s=4 if many else 12,
+                color=COLOURS["smi"],
+                marker="x",
+                linewidths=0.5 if many else 0.8,
+                rasterized=many,
             )
         ends = [np.nanmin([x, y]), np.nanmax([x, y])]
         panel.plot(ends, ends, color=COLOURS["grey"], linewidth=0.8)

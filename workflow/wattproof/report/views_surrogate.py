@@ -76,7 +76,7 @@ def scores(inputs: ReportInputs) -> View:
         spread = fixed(row["noise"], 3) if share else percent(row["noise"])
         floor = number(row["error_floor"]) if share else percent(row["error_floor"])
         texts = {
-            "r2": fixed(row["r2"], 3),
+            "r2": fixed(row["r2"], 4),
             "kendall_tau": fixed(row["kendall_tau"], 3),
             "kendall_tau_ceiling": _known(row["kendall_tau_ceiling"], fixed, 3),
             "mae": amount(row["mae"], unit),
@@ -140,7 +140,7 @@ def families(inputs: ReportInputs) -> View:
                 _model(row),
                 "in the benchmark" if row["chosen"] else "compared",
                 fixed(row["kendall_tau"], 3),
-                fixed(row["r2"], 3),
+                fixed(row["r2"], 4),
                 error,
                 percent(row["coverage"], 1),
                 _known(row["operations"], whole),
