@@ -134,6 +134,15 @@ def test_the_proof_finds_regions_that_were_left_out() -> None:
     assert found["false_alarms"] < 0.06
 
 
+def test_levels_that_are_columns_too_are_left_out_once() -> None:
+    every = campaign()
+    twice = np.column_stack([every, every[:, 0] == 8])
+    names = [name for name, _ in outside.regions(twice, [*NAMES, "depth=8"])]
+    assert "middle depth" in names
+    assert "depth=8" not in names
+    assert "optimizer=sgd" in names
+
+
 def test_a_region_that_is_none_is_not_told() -> None:
     """Runs taken away at random are inside: no better than a coin."""
     every = campaign(3000)

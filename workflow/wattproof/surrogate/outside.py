@@ -81,8 +81,9 @@ def regions(static: Floats, names: Sequence[str]) -> Iterator[tuple[str, Mask]]:
     for column, name in enumerate(names):
         values = static[:, column]
         seen = np.unique(values)
-        if len(seen) < 2:
-            continue
+        source = name.partition("=")[0]
+        if len(seen) < 2 or (source != name and {source, f"log_{source}"} & set(names)):
+            continue  # nothing to leave out, or a level of an input that is met as a number
         if "=" in name:
             yield from _fit(name, values == 1)
         elif novelty.has_levels(values, seen):
