@@ -35,6 +35,9 @@ ABOUT = (
 )
 """What a user should know of any benchmark that was made of published results."""
 
+TOLD = ("device_names_differ", "energy_before_epochs", "factor_not_told")
+"""Notes of an audit that belong on a card, too."""
+
 COMPLEXITY = ("macs", "params", "activations")
 
 
@@ -78,7 +81,8 @@ def notes(findings_path: str | Path) -> list[str]:
         findings_path: Table ``findings`` of the audit.
     """
     findings = tables.read_frame(findings_path, "findings")
-    serious = findings[findings["severity"] != "note"]
+    told = (findings["severity"] != "note") | findings["flag"].isin(TOLD)
+    serious = findings[told]
     return [*ABOUT, *(f"Audit, {row.flag}: {row.evidence}" for row in serious.itertuples())]
 
 

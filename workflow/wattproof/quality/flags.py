@@ -232,6 +232,17 @@ FLAGS: dict[str, Flag] = {
         NOTE,
         HOLISTIC,
     ),
+    "device_names_differ": Flag(
+        "One device has several names in one table: the driver changed, or there were two hosts.",
+        "Say which rows come from which host and driver.",
+        NOTE,
+    ),
+    "energy_before_epochs": Flag(
+        "Energy is booked before the first epoch: start-up that short trainings pay for most.",
+        "Compare trainings of equal length, or take the energy of epochs alone.",
+        NOTE,
+        HOLISTIC,
+    ),
     "parts_do_not_add_up": Flag(
         "A total is a nearly constant multiple of the parts that are told: a factor such as a PUE, "
         "or a device that is not listed, is in it.",

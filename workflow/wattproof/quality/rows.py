@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from wattproof.quality import counted
+from wattproof.quality import bookkeeping, counted
 from wattproof.quality.finding import Finding, finding
 from wattproof.quality.pairs import nearest_factor
 
@@ -278,5 +278,7 @@ CHECKS: tuple[Callable[[pd.DataFrame], Iterator[Finding]], ...] = (
     implausible,
     lengths,
     idle,
+    bookkeeping.device_names,
+    bookkeeping.before_epochs,
 )
 """All checks of rows."""
