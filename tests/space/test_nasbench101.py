@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattproof import space
+from wattproof import config, preflight, space
 from wattproof.errors import WattproofError
 from wattproof.space.nasbench101 import (
     CONV1X1,
@@ -158,11 +158,11 @@ def test_neither_key_nor_costs_hang_on_the_order_of_the_vertices(both) -> None:
 @given(cells(vertices=4), st.sampled_from(OPS))
 def test_an_operation_that_is_cut_off_changes_nothing(both, instead) -> None:
     edges, ops, _, _ = both
-    config = FOUR.configuration(edges, ops)
+    point = FOUR.configuration(edges, ops)
     for v in range(2):
-        config[edge(v, 2)] = 0  # nothing flows into vertex 2
-    if FOUR.valid({**config, "epochs": 4}):
-        assert FOUR.realise(config) == FOUR.realise({**config, op(2): instead})
+        point[edge(v, 2)] = 0  # nothing flows into vertex 2
+    if FOUR.valid({**point, "epochs": 4}):
+        assert FOUR.realise(point) == FOUR.realise({**point, op(2): instead})
 
 
 def test_quick_answers_are_those_of_realise() -> None:
@@ -185,6 +185,15 @@ def test_a_cell_that_is_too_large_is_refused_in_words() -> None:
     five = matrix("01000", "00100", "00010", "00001", "00000")
     with pytest.raises(WattproofError, match="at most 4"):
         FOUR.configuration(five, [INPUT, *OPS, OUTPUT])
+
+
+def test_a_campaign_cannot_train_it_and_is_told_so() -> None:
+    schema = config.load_schema(
+        Path(__file__).resolve().parents[2] / "config" / "schema" / "campaign.schema.json"
+    )
+    asked = config.validate({"campaign": "x", "space": "nasbench101_4v"}, schema, "mine.yaml")
+    with pytest.raises(WattproofError, match=r"mine.yaml: key 'space' .*does not train"):
+        preflight.check(asked, "mine.yaml", Path("no-outlines"))
 
 
 @pytest.mark.data

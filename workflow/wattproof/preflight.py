@@ -36,6 +36,11 @@ def check(config: Config, file: str, kept: Path | None = None) -> Config:
             f"{file}: key 'space' names an unknown search space '{config['space']}'."
             f"{did_you_mean(config['space'], space.names())}"
         )
+    if not getattr(space.get(config["space"]), "trainable", True):
+        raise WattproofError(
+            f"{file}: key 'space' names '{config['space']}', whose networks wattproof does not "
+            "train: it is for results of others (docs/audits.md); choose another space."
+        )
     node = config["node"]
     if node["kind"] == "virtual":
         try:

@@ -96,10 +96,12 @@ class GridSpace(ABC):
         architecture: Values of each parameter that shapes the network.
         training: Values of each parameter of the training.
         costs: Names of what ``costs()`` of its networks returns; see `Space`.
+        trainable: Whether wattproof can train its networks; else it is for results of others.
     """
 
     name: ClassVar[str]
     costs: ClassVar[tuple[str, ...]] = ()
+    trainable: ClassVar[bool] = True
     architecture: ClassVar[Axes]
     training: ClassVar[Axes]
 

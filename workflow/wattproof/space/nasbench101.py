@@ -221,6 +221,7 @@ class CellSpace(GridSpace):
 
     vertices: ClassVar[int]
     costs: ClassVar[tuple[str, ...]] = COSTS
+    trainable: ClassVar[bool] = False
     training: ClassVar[Axes] = {"epochs": (4, 12, 36, 108)}
 
     def build(self, config: Mapping[str, Any], resolution: int, classes: int) -> Any:
