@@ -248,6 +248,9 @@ def test_accuracy_before_the_end_is_unknown_and_energy_rises(benchmark) -> None:
     early = bench.query(config, epoch=5)
     assert np.isnan(early.accuracy.value)
     assert "unknown before the end" in str(early)
+    many = bench.query_many(pd.DataFrame([config, config]), epoch=5)
+    assert many[["accuracy", "accuracy_low", "accuracy_high"]].isna().all(axis=None)
+    assert many["energy_j"].tolist() == [early.energy_j.value] * 2
     assert early.energy_j.value > 0
     curve = bench.curve(config)
     assert (np.diff(curve["energy_j"]) > 0).all()

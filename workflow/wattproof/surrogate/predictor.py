@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -172,9 +173,13 @@ class Predictor:
             at = self._known[epoch, epochs] = plain(moment.heads, moment.noise, moment.quantile)
         found = self._session.run(self._outputs, {"x": static.astype(np.float32)})
         shift = None if draws is None else self._shifts(draws)[0].tolist()
-        return self._single.rows(
+        rows = self._single.rows(
             found[0], found[1], found[2] if len(found) > 2 else None, at, shift
         )
+        if self._final_only and epoch < epochs:
+            for column in self._final_only:
+                rows[column] = (math.nan, math.nan, math.nan, *rows[column][3:])
+        return rows
 
     def novelty(self, static: Floats) -> Floats:
         """How far configurations lie outside of what was trained: more than 1 is; n."""
