@@ -103,6 +103,20 @@ def test_a_builder_is_told_to_stop() -> None:
     assert "another model would help" in row["words"]
 
 
+def test_nobody_is_promised_less_than_noise_makes() -> None:
+    """Replicates that are 1 % apart leave an error of 0.80 %, whatever the power law says."""
+    falling = {n: 0.14 * n**-0.4 for n in (100, 200, 400, 800)}
+    row = growth.expected("energy_j", measured(falling), True)
+    assert row["mape"] == pytest.approx(0.01 * np.sqrt(2 / np.pi))
+    assert row["words"].startswith("More runs help")
+    there = {n: 0.12 * n**-0.4 for n in (100, 200, 400, 800)}
+    row = growth.expected("energy_j", measured(there), True)
+    assert row["mape"] >= 0.0079
+    assert row["words"] == (
+        "Stop here: the error is 0.83%, and noise alone makes 0.80%; no model can do better."
+    )
+
+
 def test_a_builder_is_told_that_it_cannot_be_told() -> None:
     row = growth.expected("energy_j", measured({100: 0.1, 200: 0.05}), True)
     assert row["words"].startswith("What more runs would bring cannot be told: 2 sizes")

@@ -15,7 +15,7 @@ import numpy as np
 from wattproof.surrogate import conformal, scoring
 from wattproof.surrogate.cells import LOG, HeldOut, Ints, Mask
 from wattproof.surrogate.encoding import Floats
-from wattproof.surrogate.noise import Noise
+from wattproof.surrogate.noise import REPLICATES, Noise
 
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Parts of the networks that are not for testing."""
@@ -30,6 +30,9 @@ STEEPEST = 2.0
 
 LIMITED = 1.5
 """An error that settles at so many times the noise is the model's, not the data's."""
+
+AT_THE_FLOOR = 1.1
+"""An error below so many times what noise alone makes has nowhere to go."""
 
 MEASURED, EXPECTED = "measured", "expected"
 
@@ -124,6 +127,7 @@ def _scores(
     found = []
     for column, target in enumerate(held.cells.targets):
         row = scoring.at_the_end(held, half, column, level)
+        about = noise.about[target]
         found.append(
             {
                 "target": target,
@@ -132,7 +136,7 @@ def _scores(
                 "networks": part.networks,
                 "runs": int(part.train.sum()),
                 **{key: row.get(key) for key in ("kendall_tau", "r2", "mae", "mape", "coverage")},
-                "noise": noise.about[target].std,
+                "noise": about.std if about.source == REPLICATES else None,
                 "words": "",
             }
         )
@@ -158,8 +162,16 @@ def expected(target: str, measured: Sequence[dict[str, Any]], log: bool) -> dict
         return row | {"words": f"What more runs would bring cannot be told: {found}."}
     scale, exponent, rest, scatter = found
     now, then = (scale * n**-exponent + rest for n in (largest, 2 * largest))
-    words = _advice(largest, now, then, exponent, scatter, log)
     floor = None if row["noise"] is None else row["noise"] * float(np.sqrt(2 / np.pi))
+    if floor and then < floor:  # a power law knows nothing of noise, below which nobody gets
+        then = min(now, floor)
+        if now < AT_THE_FLOOR * floor:
+            words = (
+                f"Stop here: the error is {_size(now, log)}, and noise alone makes "
+                f"{_size(floor, log)}; no model can do better."
+            )
+            return row | {name: then, "words": words}
+    words = _advice(largest, now, then, exponent, scatter, log)
     if floor and rest > LIMITED * floor and 1 - then / now < scatter:
         words += (
             f" The error settles at {_size(rest, log)}, {rest / floor:.1f} times what noise alone "
