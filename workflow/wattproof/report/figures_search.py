@@ -162,21 +162,22 @@ def fault(search: pd.DataFrame, dataset: pd.DataFrame, summary: Summary) -> Draw
     if not summary.against:
         return style.absent("No other source of energy is known for this campaign.")
     source = summary.against[0].source
-    name = f"{source}_energy_j"
+    name = "smi_energy_j" if source == "smi" else f"energy_j_{source}"
+    reference = f"{summary.calibrated}_energy_j"
     figure, axes = style.new(1, 3, height_in=2.9)
     known = dataset
-    for column in (name, "gpu_energy_j", "time_s"):
+    for column in (name, reference, "time_s"):
         known = known[known[column].notna()] if column in known else known[:0]
     if len(known):
-        ratio = (known[name] / known["gpu_energy_j"]).to_numpy(dtype=np.float64)
+        ratio = (known[name] / known[reference]).to_numpy(dtype=np.float64)
         time_s = known["time_s"].to_numpy(dtype=np.float64)
-        power_w = known["gpu_energy_j"].to_numpy(dtype=np.float64) / time_s
+        power_w = known[reference].to_numpy(dtype=np.float64) / time_s
         epoch_s = time_s / known["epochs"].to_numpy(dtype=np.float64)
         for panel, values, label in (
-            (axes[0, 0], power_w, "mean GPU power (W)"),
+            (axes[0, 0], power_w, f"mean power, {summary.calibrated} (W)"),
             (axes[0, 1], epoch_s, "time of an epoch (s)"),
         ):
-            style.cloud(panel, values, ratio, SOURCE_COLOURS["smi"])
+            style.cloud(panel, values, ratio, SOURCE_COLOURS.get(source, COLOURS["smi"]))
             _binned(panel, values, ratio)
             panel.axhline(1.0, color="black", lw=0.8)
             panel.set_xlabel(label)
@@ -253,7 +254,7 @@ def _promises(axes: Any, front: pd.DataFrame, sources: list[str]) -> None:
             s=5,
             lw=0,
             alpha=0.5,
-            color=SOURCE_COLOURS.get(source, COLOURS["grey"]),
+            color=SOURCE_COLOURS.get(source, COLOURS["smi"]),
             label=_title(source),
             rasterized=True,
         )
