@@ -72,10 +72,8 @@ def fresh(folder: Path, runs: pd.DataFrame) -> pd.DataFrame:
     """Runs of networks that the campaign had not, with what the benchmark says of them."""
     found = tables.read_frame(folder / "fresh/tables/dataset.parquet", "dataset")
     curves = tables.read_frame(folder / "fresh/tables/curves.parquet", "curves")
-    sums = curves.groupby("run_id")[["node_energy_j", "time_s"]].sum(min_count=1)
-    found = found[~found["network_key"].isin(runs["network_key"])].join(
-        sums, "run_id", rsuffix="_all"
-    )
+    sums = curves.groupby("run_id")[["node_energy_j", "time_s"]].sum(min_count=1).add_suffix("_all")
+    found = found[~found["network_key"].isin(runs["network_key"])].join(sums, "run_id")
     return found.reset_index(drop=True)
 
 
