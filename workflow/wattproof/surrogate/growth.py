@@ -28,6 +28,12 @@ MIN_TRAIN = 8
 STEEPEST = 2.0
 """Logarithm of the steepest exponent that a fit tries."""
 
+FEWEST = 4
+"""Sizes of training set that a curve needs."""
+
+LOOSE = 0.25
+"""Errors further off the curve than this, relatively, do not follow it."""
+
 LIMITED = 1.5
 """An error that settles at so many times the noise is the model's, not the data's."""
 
@@ -157,20 +163,22 @@ def expected(target: str, measured: Sequence[dict[str, Any]], log: bool) -> dict
         "networks": 2 * largest,
         "noise": measured[0]["noise"] if measured else None,
     }
-    found = power_law(networks, errors)
+    floor = 0.0 if row["noise"] is None else row["noise"] * float(np.sqrt(2 / np.pi))
+    found = power_law(networks, errors, floor)
     if isinstance(found, str):
         return row | {"words": f"What more runs would bring cannot be told: {found}."}
-    scale, exponent, rest, scatter = found
+    scale, exponent, rest, misfit = found
+    scatter = among_equals(networks, errors)
+    scatter = misfit if scatter is None else scatter
     now, then = (scale * n**-exponent + rest for n in (largest, 2 * largest))
-    floor = None if row["noise"] is None else row["noise"] * float(np.sqrt(2 / np.pi))
-    if floor and then < floor:  # a power law knows nothing of noise, below which nobody gets
-        then = min(now, floor)
-        if now < AT_THE_FLOOR * floor:
-            words = (
-                f"Stop here: the error is {_size(now, log)}, and noise alone makes "
-                f"{_size(floor, log)}; no model can do better."
-            )
-            return row | {name: then, "words": words}
+    seen = float(errors[networks == largest].mean())
+    now, then = seen, seen * then / now
+    if floor and now < AT_THE_FLOOR * floor:
+        words = (
+            f"Stop here: the error is {_size(now, log)}, and noise alone makes "
+            f"{_size(floor, log)}; no model can do better."
+        )
+        return row | {name: then, "words": words}
     words = _advice(largest, now, then, exponent, scatter, log)
     if floor and rest > LIMITED * floor and 1 - then / now < scatter:
         words += (
@@ -178,6 +186,17 @@ def expected(target: str, measured: Sequence[dict[str, Any]], log: bool) -> dict
             f"makes ({_size(floor, log)}): another model would help, more runs would not."
         )
     return row | {name: then, "words": words}
+
+
+def among_equals(networks: Floats, errors: Floats) -> float | None:
+    """Relative standard deviation among fits of equal size, pooled; None without repetitions."""
+    sizes, index, counts = np.unique(networks, return_inverse=True, return_counts=True)
+    freedom = len(networks) - len(sizes)
+    if freedom == 0:
+        return None
+    logs = np.log(errors)
+    means = np.bincount(index, logs) / counts
+    return float(np.sqrt(((logs - means[index]) ** 2).sum() / freedom))
 
 
 def _advice(
@@ -199,39 +218,52 @@ def _size(error: float, log: bool) -> str:
     return f"{error:.2%}" if log else f"{100 * error:.2f} points"
 
 
-def power_law(networks: Floats, errors: Floats) -> tuple[float, float, float, float] | str:
-    """Fit error = a · n^−b + c with a, b > 0 and c ≥ 0.
+def power_law(
+    networks: Floats, errors: Floats, floor: float = 0.0
+) -> tuple[float, float, float, float] | str:
+    """Fit error = a · n^−b + c with a, b > 0 and c ≥ floor.
 
     Args:
         networks: Sizes; m, several may be equal.
         errors: Error of each; m.
+        floor: Mean absolute noise: no number of networks gets below it.
 
     Returns:
-        a, b, c and the scatter (relative standard deviation around the curve), or why the data
-        cannot carry a fit.
+        a, b, c and the misfit (relative standard deviation around the curve), or why the data
+        cannot carry a fit. Where the smallest size spoils it (models that have not begun to learn),
+        it is left out.
     """
-    from scipy import optimize
-
     sizes = np.unique(networks)
-    if len(sizes) < 4:
-        return f"{len(sizes)} sizes of training set are too few for a curve (4 are needed)"
+    if len(sizes) < FEWEST:
+        return f"{len(sizes)} sizes of training set are too few for a curve ({FEWEST} are needed)"
     if not np.all(errors > 0):
         return "an error is zero"
     middle = np.array([np.log(errors[networks == size]).mean() for size in sizes])
     if middle[-1] >= middle[0]:
         return "the error does not fall with the number of networks"
+    found = _fitted(networks, errors, floor)
+    if found[3] > LOOSE and len(sizes) > FEWEST:
+        large = networks > sizes[0]
+        found = _fitted(networks[large], errors[large], floor)
+    if found[3] > LOOSE:
+        return f"errors lie {found[3]:.0%} off any curve"
+    return found
+
+
+def _fitted(networks: Floats, errors: Floats, floor: float) -> tuple[float, float, float, float]:
+    from scipy import optimize
+
+    sizes = np.unique(networks)
     x = networks / sizes[-1]
+    last = float(np.log(errors[networks == sizes[-1]]).mean())
 
     def misfit(p: Floats) -> Floats:
         falling = p[0] - np.exp(min(p[1], STEEPEST)) * np.log(x)
-        return np.asarray(np.logaddexp(falling, p[2]) - np.log(errors))
+        return np.asarray(np.log(np.exp(falling) + np.exp(p[2]) + floor) - np.log(errors))
 
-    last = middle[-1]
     starts = [(last, -0.7, last - 6.0), (last - 1.0, 0.0, last - 0.5)]
     fits = [optimize.least_squares(misfit, start, max_nfev=500) for start in starts]
     best = min(fits, key=lambda fit: float(fit.cost))
     scale, exponent, rest = np.exp(np.minimum(best.x, [np.inf, STEEPEST, np.inf])).tolist()
-    scatter = float(np.sqrt(2 * best.cost / max(len(errors) - 3, 1)))
-    if scatter > 0.25:
-        return f"errors scatter by {scatter:.0%} around any curve"
-    return scale * float(sizes[-1]) ** exponent, exponent, rest, scatter
+    off = float(np.sqrt(2 * best.cost / max(len(errors) - 3, 1)))
+    return scale * float(sizes[-1]) ** exponent, exponent, rest + floor, off
