@@ -172,7 +172,7 @@ def expected(target: str, measured: Sequence[dict[str, Any]], log: bool) -> dict
     scatter = misfit if scatter is None else scatter
     now, then = (scale * n**-exponent + rest for n in (largest, 2 * largest))
     seen = float(errors[networks == largest].mean())
-    now, then = seen, seen * then / now
+    now, then = seen, max(seen * then / now, min(seen, floor))
     if floor and now < AT_THE_FLOOR * floor:
         words = (
             f"Stop here: the error is {_size(now, log)}, and noise alone makes "
