@@ -122,13 +122,6 @@ class RunTable:
             truth=truth,
         )
 
-    def finals(self) -> dict[str, Floats]:
-        """All `targets` at the end of each run, in natural units; R each."""
-        return {
-            target: cells if cells.ndim == 1 else last(cells, self.epochs)
-            for target, cells in self.values().items()
-        }
-
 
 def tabulate(dataset: pd.DataFrame, curves: pd.DataFrame, opaque: Collection[str] = ()) -> RunTable:
     """Bring the runs that passed the quality gate into arrays.
@@ -246,9 +239,3 @@ def accumulate(increments: Mapping[str, Floats]) -> dict[str, Floats]:
         for target, cells in increments.items()
     }
     return found | {POWER: found[ENERGY] / found[TIME]}
-
-
-def last(cells: Floats, epochs: NDArray[np.int64]) -> Floats:
-    """Value at the end of each run, of R × E."""
-    found: Floats = cells[np.arange(len(epochs)), epochs - 1]
-    return found

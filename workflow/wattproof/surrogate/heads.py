@@ -72,7 +72,7 @@ class Heads:
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
-        """Targets that are answered: columns of `at_epoch`."""
+        """Targets that are answered: columns of `evaluate`."""
         return (*self.learned, POWER)
 
     def columns(self, group: str) -> slice:
@@ -92,33 +92,13 @@ class Heads:
         names = self.of("cost", "curve")
         return len(names), names.index(ENERGY), names.index(TIME)
 
-    def at_epoch(
-        self,
-        accuracy: Floats,
-        cost: Floats,
-        weights: Floats,
-        epoch: NDArray[np.int64],
-        epochs: NDArray[np.int64],
-    ) -> tuple[Floats, Floats]:
-        """Evaluate n configurations, each after its epoch.
+    def moment(self, epoch: NDArray[np.int64], epochs: NDArray[np.int64]) -> Moment:
+        """Return all that values depend on beside the models' outputs.
 
         Args:
-            accuracy: Outputs of group ``accuracy``.
-            cost: Outputs of group ``cost``.
-            weights: Of the rising functions.
             epoch: Epochs finished, 1 to `epochs`; n.
             epochs: Length of the training; n.
-
-        Returns:
-            Values on the scale of each target, and standard deviations of the members, both
-            n × len(targets).
         """
-        value, spread = np.zeros((2, len(epoch), len(self.targets)))
-        self.evaluate(accuracy, cost, weights, self.moment(epoch, epochs), value, spread)
-        return value, spread
-
-    def moment(self, epoch: NDArray[np.int64], epochs: NDArray[np.int64]) -> Moment:
-        """Return all that values depend on beside the models' outputs; arguments of `at_epoch`."""
         row = shapes.read(self._table, epoch / epochs)
         border = 1 + self.bending.size
         length = epochs[:, None]
@@ -134,7 +114,7 @@ class Heads:
         value: Floats,
         spread: Floats,
     ) -> None:
-        """As `at_epoch`, at a moment that is known already, into arrays.
+        """Evaluate n configurations, each at its moment, into arrays.
 
         Args:
             accuracy: Outputs of group ``accuracy``, in any precision.
