@@ -130,6 +130,26 @@ def test_a_curve_ends_where_the_query_does(bench: Benchmark) -> None:
     assert view.longest() == 6
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", space.names())
+def test_optuna_reaches_every_value(name: str) -> None:
+    import optuna
+
+    from wattproof.adapters.optuna import distributions
+
+    found = distributions(SimpleNamespace(space=space.get(name).configspace()))
+    points = Points(SimpleNamespace(space=space.get(name).configspace()))
+    study = optuna.create_study()
+    for end in (0, 1, -2, -1):
+        wanted = {key: axis.values[end] for key, axis in points.axes.items()}
+        study.enqueue_trial(wanted)
+        asked = study.ask(found).params
+        assert points.plain(asked) == points.constants | wanted
+    for key, one in found.items():
+        if isinstance(one, optuna.distributions.FloatDistribution):
+            assert round((one.high - one.low) / one.step) + 1 == len(points.axes[key].values)
+
+
 @pytest.mark.parametrize("package", ["optuna", "pymoo", "syne_tune"])
 def test_a_missing_package_is_told_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, package: str

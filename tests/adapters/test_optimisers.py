@@ -257,8 +257,14 @@ def test_syne_tune(
     assert affordable < TRIALS
     front = found[["error", "energy_j"]].to_numpy()
     assert at_random.volume(front) > at_random.median_volume(min(affordable, 10))
+    # Its simulated clock counts the tuner's own real time, so that the order of results is not
+    # ours to repeat; which trials there are, and what they report, is.
     again = syne_tune_run(bench, monkeypatch, tmp_path)
-    pd.testing.assert_frame_equal(again[["error", "energy_j"]], found[["error", "energy_j"]])
+    keys = ["trial_id", "epoch"]
+    both = found.merge(again, on=keys, suffixes=("", "_again"))
+    assert both["trial_id"].nunique() >= TRIALS - 4
+    for name in ("error", "energy_j", "time_s", *names):
+        assert (both[name] == both[f"{name}_again"]).all(), name
 
 
 def test_a_finished_training_costs_nothing_more(bench: Benchmark) -> None:

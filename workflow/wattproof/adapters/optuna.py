@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -97,13 +99,14 @@ def _tell_costs(trial: optuna.trial.Trial, curve: dict[str, Any], index: int) ->
 
 
 def _distribution(axis: Axis) -> BaseDistribution:
-    if axis.ordered:
-        steps = np.diff(np.array(axis.values, dtype=np.float64))
-        if len(axis.values) > 2 and np.allclose(steps, steps[0], rtol=1e-9):
-            low, high = axis.values[0], axis.values[-1]
-            if all(isinstance(value, int) for value in axis.values):
-                return IntDistribution(low, high, step=round(steps[0]))
-            return FloatDistribution(low, high, step=float(steps[0]))
+    # In decimals: Optuna drops the last value of a range that its step misses by a digit.
+    values = [Decimal(str(value)) for value in axis.values] if axis.ordered else []
+    steps = {after - before for before, after in pairwise(values)}
+    if len(values) > 2 and len(steps) == 1:
+        low, high, step = axis.values[0], axis.values[-1], steps.pop()
+        if all(isinstance(value, int) for value in axis.values):
+            return IntDistribution(low, high, step=int(step))
+        return FloatDistribution(low, high, step=float(step))
     return CategoricalDistribution(axis.values)
 
 
