@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from wattproof import space as spaces
 from wattproof.benchmark import domain, energies, fronts, kinds, manifest, measured, sources
 from wattproof.benchmark.inputs import Inputs, Reader
-from wattproof.benchmark.results import Result, result_of, value_of
+from wattproof.benchmark.results import Result, result_of
 from wattproof.errors import WattproofError
 from wattproof.space.quick import Realiser
 from wattproof.surrogate.encoding import EPOCHS
@@ -198,10 +198,9 @@ class Benchmark:
             watts = self._idle_w
             value, low, high, noise, model = rows[TIME]
             rows[IDLE] = (value * watts, low * watts, high * watts, noise, model)
-        values = {name: value_of(_UNITS[name], row) for name, row in rows.items() if name in _UNITS}
         origin = self._source.provenance(inputs, seed)
         about = (origin, self.energy_scope, self._source.level, self.simulated)
-        return result_of(values, wanted, inputs.networks[0], inside, about)
+        return result_of(rows, wanted, inputs.networks[0], inside, about)
 
     def query_many(
         self,
@@ -336,14 +335,6 @@ class Benchmark:
             for part in (found.noise, found.model):
                 part[IDLE] = part[TIME]
         return found
-
-
-_UNITS = {
-    name: unit
-    for name, unit in {**{name: target.unit for name, target in ALL.items()}, IDLE: "J"}.items()
-    if name in Result.__dataclass_fields__
-}
-"""Units of the targets that a result has a field for."""
 
 
 def _columns(found: Answer, names: Sequence[str], spread: bool) -> dict[str, NDArray[np.float64]]:

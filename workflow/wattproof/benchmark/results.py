@@ -39,8 +39,32 @@ class Value:
         return f"{self.value:.4g}{unit}  ({self.low:.4g} to {self.high:.4g}{unit})"
 
 
+UNITS = {
+    **{"accuracy": "1", "energy_j": "J", "time_s": "s", "power_w": "W", "gpu_energy_j": "J"},
+    **{"idle_energy_j": "J", "test_accuracy": "1", "inference_j_per_image": "J", "latency_s": "s"},
+}
+"""Units of the values of a result."""
+
+
+class _Lazy:
+    """Makes the values of a result when they are first read: most callers read one or two."""
+
+    __slots__ = ("_rows",)
+    _rows: Mapping[str, Sequence[float]]
+
+    def __getattr__(self, name: str) -> Any:
+        # Python asks here only for what is not set.
+        unit = UNITS.get(name)
+        if unit is None:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        row = self._rows.get(name)
+        value = None if row is None else value_of(unit, row)
+        object.__setattr__(self, name, value)
+        return value
+
+
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(_Lazy):
     """Answer to one query.
 
     Attributes:
@@ -118,7 +142,7 @@ class _ThawedValue:
     __slots__ = tuple(Value.__dataclass_fields__)
 
 
-class _ThawedResult:
+class _ThawedResult(_Lazy):
     """Has the slots of `Result`; see `_ThawedValue`."""
 
     __slots__ = tuple(Result.__dataclass_fields__)
@@ -141,23 +165,24 @@ def value_of(unit: str, row: Sequence[float]) -> Value:
 
 
 def result_of(
-    values: Mapping[str, Value],
+    rows: Mapping[str, Sequence[float]],
     epoch: int,
     network_key: str,
     in_domain: bool,
-    constants: tuple[str, str, float, bool],
+    about: tuple[str, str, float, bool],
 ) -> Result:
-    """Return a result; `constants` are provenance, energy_scope, level, and simulated."""
+    """Return a result.
+
+    Args:
+        rows: For each target known its five numbers, see `value_of`.
+        epoch: Epochs finished.
+        network_key: Network that the configuration really builds.
+        in_domain: Whether the intervals hold.
+        about: Provenance, energy_scope, level, and simulated.
+    """
     made: Any = _ThawedResult()
-    made.accuracy, made.energy_j = values["accuracy"], values["energy_j"]
-    made.time_s, made.power_w = values["time_s"], values["power_w"]
-    made.epoch, made.network_key, made.in_domain = epoch, network_key, in_domain
-    made.provenance, made.energy_scope, made.level, made.simulated = constants
-    get = values.get
-    made.gpu_energy_j, made.idle_energy_j = get("gpu_energy_j"), get("idle_energy_j")
-    made.test_accuracy = get("test_accuracy")
-    made.inference_j_per_image = get("inference_j_per_image")
-    made.latency_s = get("latency_s")
+    made._rows, made.epoch, made.network_key, made.in_domain = rows, epoch, network_key, in_domain
+    made.provenance, made.energy_scope, made.level, made.simulated = about
     made.__class__ = Result
     found: Result = made
     return found
