@@ -42,7 +42,7 @@ def page(document: dict[str, Any]) -> str:
         "All configurations are distinct, drawn uniformly over realised networks, and new to the "
         "process that is timed: checking them, realising their networks, encoding, models, "
         "intervals, novelty, and reading the energy's interval from the result are all in the time "
-        "(a result makes the objects of its values when they are read: 1 µs each). Bars are judged by the "
+        "(a result makes the objects of its values when they are read: 1 µs each). Bars are by the "
         "processor's time: everything runs in one thread and waits for nothing, so on a core of "
         "its own the wall shows the same; both are told.",
         "",

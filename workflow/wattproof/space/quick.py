@@ -79,6 +79,7 @@ class Realiser:
         self._costs: tuple[str, ...] = getattr(space, "costs", ())
         self._input = {"resolution": resolution, "classes": classes}
         self._shape = getattr(space, "shape", None)
+        self._of_one = getattr(space, "network_of_one", None)
         everything = list(space.configspace())
         self._sized = "resolution" in everything
         shaping = getattr(space, "architecture", everything)
@@ -101,7 +102,7 @@ class Realiser:
         """As `one`, of the values of `parameters`."""
         found = self._known.get(point)
         if found is None:
-            found = self._one(dict(zip(self.parameters, point, strict=True)))
+            found = self._at(point)
             if len(self._known) >= CACHE:
                 self._known.clear()
             self._known[point] = found
@@ -125,6 +126,13 @@ class Realiser:
         if not shape.tie.any():
             return found
         return self._each(columns, shape.tie, found)
+
+    def _at(self, point: tuple[Any, ...]) -> Identity:
+        if self._of_one is not None:
+            found = self._of_one(point, self._input["resolution"], self._input["classes"])
+            if found is not None:
+                return Identity(*found)
+        return self._one(dict(zip(self.parameters, point, strict=True)))
 
     def _one(self, config: Mapping[str, Any]) -> Identity:
         if self._shape is not None:

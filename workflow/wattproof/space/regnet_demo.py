@@ -54,6 +54,12 @@ class RegNetDemo(GridSpace):
             resolution=resolution,
         )
 
+    def network_of_one(
+        self, point: tuple[Any, ...], resolution: int, classes: int
+    ) -> tuple[str, int, int, int] | None:
+        """Return key and costs of a grid point, or None where `realise` must be asked."""
+        return shapes.network_of_one(STEM_WIDTH, point, resolution, classes)
+
     def shape(self, values: Mapping[str, Any]) -> shapes.Shape:
         """Return what values of the grid build, numbers or arrays; see `quick.Realiser`."""
         depth, w_0, w_a, w_m, group = (values[key] for key in self.architecture)

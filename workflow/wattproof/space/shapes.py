@@ -107,6 +107,42 @@ def costs(shape: Shape, resolution: Number, classes: int) -> tuple[Number, Numbe
     return macs + linear, params + linear, activations + classes
 
 
+def network_of_one(
+    stem: int, point: tuple[Any, ...], resolution: int, classes: int
+) -> tuple[str, int, int, int] | None:
+    """As `two_stage` and `costs`, of one grid point (depth, w_0, w_a, w_m, group), in one go.
+
+    Calls among small functions cost a single query more than their arithmetic does.
+
+    Returns:
+        Key, multiply-accumulates, parameters, activations; None where `realise` must be asked.
+    """
+    depth, w_0, w_a, w_m, group = point
+    root = w_m**0.5
+    zero_until = w_0 * (root - 1.0) / w_a
+    one_until = w_0 * (root * w_m - 1.0) / w_a
+    if abs(zero_until - round(zero_until)) < TIE or abs(one_until - round(one_until)) < TIE:
+        return None
+    first = int(zero_until) + 1
+    rest = depth - first
+    second = QUANTUM * round(w_0 * w_m / QUANTUM)
+    if rest < 1 or one_until <= depth - 1 or second == w_0:
+        return None
+    one, two = _compatible_again(w_0, group), _compatible_again(second, group)
+    side = output_side(resolution, STAGE_STRIDE)
+    a, b = _blocks_again(stem, one, group, resolution)
+    c, d = _blocks_again(one, two, group, side)
+    more, still = first - 1, rest - 1
+    widest = two if two > one else one
+    linear, area = (two + 1) * classes, stem * resolution * resolution
+    return (
+        f"regnet-s{stem}-w{one}x{two}-d{first}x{rest}-g{group if group < widest else widest}",
+        27 * area + a[0] + more * b[0] + c[0] + still * d[0] + linear,
+        29 * stem + a[1] + more * b[1] + c[1] + still * d[1] + linear,
+        area + a[2] + more * b[2] + c[2] + still * d[2] + classes,
+    )
+
+
 Costs = tuple[Number, Number, Number]
 
 
