@@ -19,6 +19,10 @@ from wattproof.surrogate.learning import Choice, Learner
 TARGETS = (*("accuracy", "test_accuracy", "energy_j", "time_s", "gpu_energy_j", "power_w"),)
 
 
+QUICK = synthetic.SETTINGS | {"families": ["linear"]}
+"""Where it does not matter which model wins."""
+
+
 @pytest.fixture(scope="module")
 def campaign() -> synthetic.Campaign:
     return synthetic.make()
@@ -112,7 +116,7 @@ def test_folds_keep_networks_together(networks: list[int], wanted: int, seed: in
 def test_coverage_is_near_nominal_over_seeds(tmp_path: Path) -> None:
     """Pooled over campaigns; with 24 calibrating runs of 30 theory says 0.90 to 0.92."""
     covered = {"energy_j": [], "time_s": [], "accuracy": []}
-    settings = synthetic.SETTINGS | {"trees": 15}
+    settings = QUICK
     for seed in range(8):
         found = synthetic.make(runs=30, replicates=0, seed=seed)
         fitted = surrogate.fit(found.dataset, found.curves, settings, tmp_path / str(seed))
@@ -126,14 +130,14 @@ def test_coverage_is_near_nominal_over_seeds(tmp_path: Path) -> None:
 
 def test_without_replicates_noise_is_null_with_the_reason(tmp_path: Path) -> None:
     found = synthetic.make(runs=12, replicates=0)
-    scores = surrogate.fit(found.dataset, found.curves, synthetic.SETTINGS, tmp_path).scores
+    scores = surrogate.fit(found.dataset, found.curves, QUICK, tmp_path).scores
     assert scores["noise"].isna().all()
     assert scores["refused"].str.contains("two seeds").all()
 
 
 def test_optional_targets_of_few_networks_are_left_out_in_words(tmp_path: Path) -> None:
     found = synthetic.make(runs=12, replicates=0)
-    surrogate.fit(found.dataset, found.curves, synthetic.SETTINGS, tmp_path)
+    surrogate.fit(found.dataset, found.curves, QUICK, tmp_path)
     assert about(tmp_path)["targets"] == ["accuracy", "energy_j", "time_s", "power_w"]
     assert about(tmp_path)["left_out"] == {
         "test_accuracy": "12 networks have it, fewer than 20",
@@ -146,7 +150,7 @@ def test_optional_targets_of_few_networks_are_left_out_in_words(tmp_path: Path) 
 
 def test_few_networks_reduce_folds_and_refuse_intervals(tmp_path: Path) -> None:
     found = synthetic.make(runs=3, replicates=0)
-    scores = surrogate.fit(found.dataset, found.curves, synthetic.SETTINGS, tmp_path).scores
+    scores = surrogate.fit(found.dataset, found.curves, QUICK, tmp_path).scores
     assert scores["split"].str.startswith("3-fold").all()
     assert scores["coverage"].isna().all()
     assert scores["kendall_tau"].isna().all()
@@ -159,7 +163,7 @@ def test_a_run_with_an_unknown_epoch_is_learned_from_but_not_scored(
     curves = campaign.curves.copy()
     lost = (curves["run_id"] == "single-00007") & (curves["epoch"] == 1)
     curves.loc[lost, "node_energy_j"] = np.nan
-    scores = surrogate.fit(campaign.dataset, curves, synthetic.SETTINGS, tmp_path).scores
+    scores = surrogate.fit(campaign.dataset, curves, QUICK, tmp_path).scores
     n = scores.groupby("target")["n"].first()
     assert n[["energy_j", "power_w"]].tolist() == [32, 32]
     assert n[["accuracy", "time_s", "gpu_energy_j"]].tolist() == [33, 33, 33]
@@ -169,7 +173,7 @@ def test_gpu_energy_serves_where_no_node_energy_is_known(
     campaign: synthetic.Campaign, tmp_path: Path
 ) -> None:
     curves = campaign.curves.assign(node_energy_j=np.nan)
-    surrogate.fit(campaign.dataset, curves, synthetic.SETTINGS, tmp_path)
+    surrogate.fit(campaign.dataset, curves, QUICK, tmp_path)
     assert about(tmp_path)["energy_scope"] == "gpu"
 
 
@@ -178,7 +182,7 @@ def test_shortened_trainings_are_as_long_as_they_were(
 ) -> None:
     """The space says ten times the epochs that were trained; the models know the latter only."""
     longer = campaign.dataset.assign(config_epochs=campaign.dataset["config_epochs"] * 10)
-    surrogate.fit(longer, campaign.curves, synthetic.SETTINGS, tmp_path)
+    surrogate.fit(longer, campaign.curves, QUICK, tmp_path)
     assert about(tmp_path)["longest"] == campaign.dataset["epochs"].max()
 
 
@@ -187,13 +191,13 @@ def test_failed_runs_are_left_out(campaign: synthetic.Campaign, tmp_path: Path) 
     dataset.loc[0, "status"] = "failed"
     dataset[["macs", "params"]] = dataset[["macs", "params"]].astype("Int64")
     dataset.loc[0, ["macs", "params"]] = pd.NA
-    scores = surrogate.fit(dataset, campaign.curves, synthetic.SETTINGS, tmp_path).scores
+    scores = surrogate.fit(dataset, campaign.curves, QUICK, tmp_path).scores
     assert (scores["n"] == 32).all()
 
 
 def fit_bad(dataset: pd.DataFrame, curves: pd.DataFrame, tmp_path: Path) -> str:
     with pytest.raises(WattproofError) as caught:
-        surrogate.fit(dataset, curves, synthetic.SETTINGS, tmp_path)
+        surrogate.fit(dataset, curves, QUICK, tmp_path)
     return str(caught.value)
 
 
