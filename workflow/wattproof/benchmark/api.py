@@ -35,6 +35,10 @@ from wattproof.training.schedule import trained_epochs
 IDLE = "idle_energy_j"
 """Energy that the machine draws idle in the same time: a part of a training's energy."""
 
+_ALONE: dict[str, Any] = {"use_threads": False, "pre_buffer": False}
+"""The tables are small: pyarrow's pools of threads would cost more than they save, and on a busy
+machine a program may end while they still start, which aborts it."""
+
 POOL = 10_000
 """Configurations that a Pareto front of the space is looked for in, unless told otherwise."""
 
@@ -300,7 +304,8 @@ class Benchmark:
         return {e: trained_epochs(int(e), shorten) for e in self._domain.axes[EPOCHS].values}
 
     def _frame(self, name: str) -> pd.DataFrame:
-        frame: pd.DataFrame = pq.read_table(BytesIO(self._files[f"{name}.parquet"])).to_pandas()
+        table = pq.read_table(BytesIO(self._files[f"{name}.parquet"]), **_ALONE)
+        frame: pd.DataFrame = table.to_pandas(use_threads=False)
         return frame
 
     @cached_property
@@ -310,7 +315,7 @@ class Benchmark:
         file = BytesIO(self._files["dataset.parquet"])
         if column not in pq.read_schema(file).names:
             return None
-        watts = pq.read_table(file, columns=[column])[column].to_numpy()
+        watts = pq.read_table(file, columns=[column], **_ALONE)[column].to_numpy()
         known = watts[np.isfinite(watts)]
         return float(np.median(known)) if len(known) else None
 
