@@ -14,7 +14,7 @@ from wattproof import tables
 from wattproof.benchmark import manifest
 from wattproof.benchmark.api import Benchmark
 from wattproof.errors import WattproofError
-from wattproof.surrogate import store
+from wattproof.surrogate import layout
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -60,7 +60,7 @@ def test_manifest_says_what_it_is(artefact: Path, bench: Benchmark) -> None:
 
 
 def test_all_files_of_a_surrogate_are_required() -> None:
-    assert set(store.FILES) <= set(manifest.REQUIRED)
+    assert set(layout.FILES) <= set(manifest.REQUIRED)
 
 
 def test_no_pickle_is_published(artefact: Path) -> None:
@@ -135,6 +135,15 @@ def test_newer_schema(copy: Path) -> None:
     rewrite(copy, schema_version=99)
     assert "newer" in refused(copy)
     assert "update wattproof" in refused(copy)
+
+
+def test_a_surrogate_of_another_version_is_refused_rather_than_misread(copy: Path) -> None:
+    about = json.loads((copy / "surrogate.json").read_text())
+    content = json.dumps(about | {"version": layout.VERSION - 1}).encode()
+    (copy / "surrogate.json").write_bytes(content)
+    listed = json.loads((copy / "manifest.json").read_text())["files"]
+    rewrite(copy, files=listed | {"surrogate.json": manifest.entry(content)})
+    assert f"surrogate.json has version {layout.VERSION - 1}" in refused(copy)
 
 
 def test_a_manifest_cannot_reach_outside_of_its_folder(copy: Path) -> None:

@@ -5,7 +5,7 @@
 
 from wattproof.surrogate.encoding import Encoding
 from wattproof.surrogate.fitting import Fit, fit
+from wattproof.surrogate.layout import FILES
 from wattproof.surrogate.predictor import Answer, Predictor
-from wattproof.surrogate.store import FILES
 
 __all__ = ["FILES", "Answer", "Encoding", "Fit", "Predictor", "fit"]

@@ -16,12 +16,11 @@ from wattproof.surrogate.cells import bin_of
 from wattproof.surrogate.conformal import Intervals
 from wattproof.surrogate.encoding import Encoding, Floats
 from wattproof.surrogate.heads import Heads, Moment
+from wattproof.surrogate.layout import GRAPH, VERSION
 from wattproof.surrogate.noise import Noise
 from wattproof.surrogate.novelty import Novelty
 from wattproof.surrogate.single import Plain, Row, Single, plain
 from wattproof.surrogate.targets import ALL, ENERGY, POWER, TIME
-
-GRAPH = "models/surrogate.onnx"
 
 _NO_WEIGHTS = np.ones((1, 1))
 
@@ -68,9 +67,16 @@ class Predictor:
             files: Contents by name, as `wattproof.surrogate.fit` stored them.
 
         Raises:
-            WattproofError: The models were made for another encoding.
+            WattproofError: They are of another version, or the models were made for another
+                encoding.
         """
         about = json.loads(files["surrogate.json"])
+        if about.get("version") != VERSION:
+            raise WattproofError(
+                f"surrogate.json has version {about.get('version')}, but this wattproof reads "
+                f"version {VERSION}: install the wattproof that made it (manifest.json names it), "
+                "or fit and publish it again."
+            )
         self.encoding = Encoding.from_json(files["encoding.json"])
         self.energy_scope: str = about["energy_scope"]
         self.families: dict[str, str] = {t: m["family"] for t, m in about["models"].items()}

@@ -17,17 +17,11 @@ from wattproof.surrogate import export
 from wattproof.surrogate.conformal import Intervals
 from wattproof.surrogate.curves import RunTable
 from wattproof.surrogate.heads import Heads
+from wattproof.surrogate.layout import GRAPH, VERSION
 from wattproof.surrogate.learning import Part
 from wattproof.surrogate.noise import Noise
 from wattproof.surrogate.novelty import Novelty
 from wattproof.surrogate.targets import ALL
-
-VERSION = 2
-"""Raised when a file of the surrogate changes its meaning."""
-
-GRAPH = "models/surrogate.onnx"
-FILES = ("encoding.json", "intervals.json", "noise.json", "novelty.json", "surrogate.json", GRAPH)
-"""All files of a surrogate, relative to its folder."""
 
 
 def write(
