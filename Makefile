@@ -3,6 +3,7 @@
 #   make demo        set up, run the demo campaign, say where the report is
 #   make test        set up, then lint, format check, types, tests (under 15 minutes on 2 cores)
 #   make test-slow   the long proofs: the whole demo, kills, resumes
+#   make bench       all benchmarks (most of an hour on a quiet machine); benchmarks/README.md has them one by one
 #   make test-data   checks against real recordings in ../shared/data (fails where they are absent)
 
 PYTHON ?= python3
@@ -65,6 +66,13 @@ slow-computing:
 
 test-data: setup
 	WATTPROOF_REQUIRE_REAL_DATA=1 pytest -m data $(PYTEST_FLAGS)
+
+bench: setup
+	python benchmarks/recorder/run.py
+	python benchmarks/analysis/run.py
+	python benchmarks/workflow/run.py
+	snakemake --cores 2 --configfile config/campaigns/virtual_2000.yaml results/virtual_2000/benchmark
+	python benchmarks/query/run.py
 
 # Resolve the newest versions that fit together, then regenerate the conda files of envs/.
 lock:

@@ -10,12 +10,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from ConfigSpace import ConfigurationSpace, Integer
 from numpy.typing import NDArray
@@ -34,10 +34,6 @@ from wattproof.training.schedule import trained_epochs
 
 IDLE = "idle_energy_j"
 """Energy that the machine draws idle in the same time: a part of a training's energy."""
-
-_ALONE: dict[str, Any] = {"use_threads": False, "pre_buffer": False}
-"""The tables are small: pyarrow's pools of threads would cost more than they save, and on a busy
-machine a program may end while they still start, which aborts it."""
 
 POOL = 10_000
 """Configurations that a Pareto front of the space is looked for in, unless told otherwise."""
@@ -303,8 +299,16 @@ class Benchmark:
         shorten = int(self._manifest.get("shorten", 1))
         return {e: trained_epochs(int(e), shorten) for e in self._domain.axes[EPOCHS].values}
 
+    def _parquet(self, name: str) -> pq.ParquetFile:
+        """Open a table in memory, without Arrow's thread pools.
+
+        Those that read for a Python file object may still be starting when a short process ends,
+        which then aborts (apache/arrow issues 34314 and 50482).
+        """
+        return pq.ParquetFile(pa.BufferReader(self._files[f"{name}.parquet"]))
+
     def _frame(self, name: str) -> pd.DataFrame:
-        table = pq.read_table(BytesIO(self._files[f"{name}.parquet"]), **_ALONE)
+        table = self._parquet(name).read(use_threads=False)
         frame: pd.DataFrame = table.to_pandas(use_threads=False)
         return frame
 
@@ -312,10 +316,10 @@ class Benchmark:
     def _idle_w(self) -> float | None:
         """Typical idle power of the machine (of its GPUs where energies are theirs), in watts."""
         column = "idle_w" if self._view.name == "node" else "gpu_idle_w"
-        file = BytesIO(self._files["dataset.parquet"])
-        if column not in pq.read_schema(file).names:
+        file = self._parquet("dataset")
+        if column not in file.schema_arrow.names:
             return None
-        watts = pq.read_table(file, columns=[column], **_ALONE)[column].to_numpy()
+        watts = file.read(columns=[column], use_threads=False)[column].to_numpy()
         known = watts[np.isfinite(watts)]
         return float(np.median(known)) if len(known) else None
 
