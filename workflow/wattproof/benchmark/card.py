@@ -77,7 +77,7 @@ def _instruments(facts: Mapping[str, Any]) -> str:
             known = about.items() if isinstance(about, dict) else [("model", about)]
             words = ", ".join(f"{key} {value}" for key, value in known if value is not None)
             lines.append(f"- {source}: {device}" + (f" ({words})" if words else ""))
-    if facts["host"]:
+    if facts["host"] and facts["host"] not in facts["instruments"].get("host", {}):
         lines.append(f"- host: {facts['host']}")
     return "\n".join(lines) or "The data set names no instruments."
 

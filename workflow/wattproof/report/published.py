@@ -99,7 +99,8 @@ def _facts(bench: Benchmark, path: Path, level: float) -> dict[str, str]:
     configuration = [column for column in good if str(column).startswith("config_")]
     runs = good.groupby([*configuration, "network_key"], dropna=False).size()
     inference = good[INFERENCE].notna().mean() if len(good) else 0.0
-    files = sorted(file.name for file in path.rglob("*") if file.is_file())
+    # Snakemake leaves a stamp in a folder that it made; it is not published.
+    files = sorted(f.name for f in path.rglob("*") if f.is_file() and f.name[0] != ".")
     unsafe = [name for name in files if name.endswith(PICKLES)]
     sources = ", ".join(f"{name}: {count(n, 'run')}" for name, n in sorted(by.items()))
     return {
