@@ -56,3 +56,12 @@ def test_import_is_light() -> None:
     code = f"import sys, wattproof; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_test_modules_have_names_of_their_own() -> None:
+    """Pytest puts each test's folder on the path: of two modules of one name, one is lost."""
+    seen: dict[str, Path] = {}
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        if path.name not in ("conftest.py", "__init__.py"):
+            assert path.name not in seen, f"{path} and {seen[path.name]} have one name; rename one"
+            seen[path.name] = path

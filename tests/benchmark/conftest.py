@@ -8,8 +8,8 @@ import pytest
 # The synthetic campaign is shared with the tests of the surrogate.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "surrogate"))
 
-import offline_campaign
 import surrogate_campaign as synthetic
+import tiny_campaign
 from published_artefact import make_artefact
 
 import wattproof
@@ -24,7 +24,7 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Archive of a campaign of the virtual node that was made offline."""
-    return offline_campaign.make(tmp_path_factory.mktemp("tiny"))
+    return tiny_campaign.make(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

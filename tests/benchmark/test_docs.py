@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import offline_campaign
 import pytest
+import tiny_campaign
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def test_settings_of_the_page_are_those_of_the_schema() -> None:
     import yaml
 
     for block in blocks("yaml"):
-        offline_campaign.complete(**yaml.safe_load(block))
+        tiny_campaign.complete(**yaml.safe_load(block))
 
 
 def test_files_of_the_page_are_those_of_the_archive(folder: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import offline_campaign
 import pandas as pd
 import pytest
 import surrogate_campaign as synthetic
+import tiny_campaign
 from published_artefact import make_artefact
 
 import wattproof
@@ -219,7 +219,7 @@ def test_live_trains_what_the_campaign_trained(tiny: Path, live: Benchmark) -> N
     """The digest of a run says all that determines it: recipe, node, instruments, seed."""
     run = live.dataset.sort_values("run_id").iloc[0]
     config = configuration(live, run)
-    row = plan.rows_of(train.recipe(snapshot.take(offline_campaign.complete()), None), "live",
+    row = plan.rows_of(train.recipe(snapshot.take(tiny_campaign.complete()), None), "live",
                        [config], 0)  # fmt: skip
     again = next(one for one in row if one.config)
     assert again.run_id.rpartition("-")[2] == run["run_id"].rpartition("-")[2]
@@ -278,7 +278,7 @@ def test_live_without_the_extras_says_so(tiny: Path) -> None:
 
 
 def test_snapshot_withholds_what_is_private() -> None:
-    config = offline_campaign.complete(
+    config = tiny_campaign.complete(
         results="/home/me/results",
         cluster={"account": "secret"},
         analysis={"sensors": "/home/me/sensors.json"},
