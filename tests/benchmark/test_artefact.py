@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +41,19 @@ def test_same_inputs_give_the_same_bytes(artefact: Path, tmp_path: Path) -> None
     assert files(out) == files(artefact)
     publish_again(artefact.parent, out)  # replaces an older benchmark
     assert files(out) == files(artefact)
+
+
+def test_a_query_starts_no_threads(artefact: Path) -> None:
+    """Arrow's pools may still be starting when a short process ends, which then aborts."""
+    code = (
+        "import os, sys, ConfigSpace, onnxruntime, pandas, pyarrow.parquet, wattproof\n"
+        "count = lambda: len(os.listdir('/proc/self/task'))\n"
+        "before = count(); bench = wattproof.load(sys.argv[1])\n"
+        "bench.query(bench.sample(0)).idle_energy_j; bench.dataset; bench.curves\n"
+        "print(count() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(artefact)], capture_output=True)
+    assert done.stdout.decode().strip() == "0", done.stderr.decode()
 
 
 def test_manifest_says_what_it_is(artefact: Path, bench: Benchmark) -> None:
