@@ -151,6 +151,8 @@ def test_mistakes_are_told_in_a_sentence() -> None:
         Settings(methods=("rondom",))
     with pytest.raises(WattproofError, match="energy_j"):
         Settings(objectives=("accuracy",))
+    with pytest.raises(WattproofError, match="add accuracy"):
+        Settings(objectives=("energy_j", "inference_j_per_image"))
     lacking = Arena(ATLAS, _Untested(), "gpu", {})
     with pytest.raises(WattproofError, match="test accuracy"):
         lacking.worth(ATLAS.decode(task().start[:1]))

@@ -18,7 +18,7 @@ rule results:
         **ANALYSIS_JOB,
     params:
         asked=MANIFEST.benchmark,
-        settings=CONFIG["surrogate"],
+        settings={key: CONFIG["surrogate"][key] for key in ("folds", "seed")},
     script:
         "../scripts/results.py"
 

@@ -167,11 +167,7 @@ def _surrogate(product: Product) -> dict[str, Any]:
     }
     more = {name: records(frame) for name, frame in product.more.items()}
     found["scores"] = [row for row in more["scores"] if _is_published(row, chosen)]
-    found["coverage"] = [
-        row
-        for row in more.get("coverage", [])
-        if row["stratum"] == "all" or "left out" in row["stratum"]
-    ]
+    found["coverage"] = [row for row in more.get("coverage", []) if row["stratum"] == "all"]
     found["growth"] = _growth(product.more.get("growth"))
     found["out_of_domain"] = {k: v for k, v in product.proof.items() if k != "regions"}
     return found

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from wattproof.clocks.frames import records
 from wattproof.report.audit_inputs import AuditInputs
-from wattproof.report.text import fixed, known, number, percent, whole
+from wattproof.report.text import UNKNOWN, fixed, known, number, percent, whole
 from wattproof.report.view import View
-
-UNITS = {"energy_j": "J", "gpu_energy_j": "J", "time_s": "s", "power_w": "W"}
-
-LEFT_OUT = "left out"
+from wattproof.report.views_surrogate import unit_of
+from wattproof.surrogate.coverage import LEFT_OUT
 
 NONE = "The manifest asks for no benchmark (key 'benchmark')."
 
@@ -30,10 +28,10 @@ def budgets(inputs: AuditInputs) -> View:
             percent(row["noise"]),
             fixed(row["mape"] / row["noise"], 2)
             if known(row["mape"]) and known(row["noise"]) and row["noise"]
-            else "not known",
-            number(row["mae"], 3, UNITS.get(row["target"], "")),
+            else UNKNOWN,
+            number(row["mae"], 3, unit_of(row["target"])),
             percent(row["coverage"]),
-            number(row["width"], 3, UNITS.get(row["target"], "")),
+            number(row["width"], 3, unit_of(row["target"])),
         )
         for row in records(inputs.budgets)
     )
@@ -66,7 +64,7 @@ def coverage(inputs: AuditInputs) -> View:
             whole(row["n"]),
             percent(row["level"], 0),
             percent(row["coverage"]),
-            number(row["width"], 3, UNITS.get(row["target"], "")),
+            number(row["width"], 3, unit_of(row["target"])),
             fixed(row["width_ratio"], 2),
             row["verdict"],
         )

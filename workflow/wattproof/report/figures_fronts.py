@@ -9,10 +9,10 @@ import pandas as pd
 
 from wattproof.report.figures_surrogate import axis_of
 from wattproof.report.inputs import ReportInputs
-from wattproof.report.parts import INFERENCE
 from wattproof.report.select import floats
-from wattproof.report.style import COLOURS, Drawing, absent, cloud, new, say
+from wattproof.report.style import COLOURS, Drawing, absent, cloud, new, plain_ticks, say
 from wattproof.report.text import whole
+from wattproof.surrogate.targets import INFERENCE
 
 CLOUD = {"measured": COLOURS["grey"], "predicted": "#9BC4E2"}
 LINE = {"measured": COLOURS["meter"], "predicted": COLOURS["nvml"]}
@@ -69,7 +69,8 @@ def _two(panel: Any, points: pd.DataFrame, factor: float) -> None:
             markersize=3,
             label=f"{kind} front",
         )
-    _log(panel.xaxis)
+    panel.set_xscale("log")
+    plain_ticks(panel.xaxis)
     panel.set_title("accuracy and training energy", fontsize=9)
     panel.legend(loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
 
@@ -96,24 +97,11 @@ def _three(figure: Any, panel: Any, known: pd.DataFrame, factor: float) -> None:
                 linewidths=0.6,
                 label=f"{kind} ({whole(own.sum())})",
             )
-    _log(panel.xaxis)
+    panel.set_xscale("log")
+    plain_ticks(panel.xaxis)
     panel.set_title("with inference energy", fontsize=9)
     legend = panel.legend(loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
     for handle in legend.legend_handles:
         handle.set_facecolor(COLOURS["grey"])
     bar = figure.colorbar(drawn, ax=panel, label=text)
-    _plain(bar.ax.yaxis)
-
-
-def _log(axis: Any) -> None:
-    """Make an axis logarithmic, with plain numbers at 1, 2 and 5."""
-    axis.axes.set_xscale("log")
-    _plain(axis)
-
-
-def _plain(axis: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    plain_ticks(bar.ax.yaxis)

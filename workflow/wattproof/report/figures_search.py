@@ -94,8 +94,6 @@ def main(search: pd.DataFrame, front: pd.DataFrame, summary: Summary) -> Drawing
 
 def surfaces(search: pd.DataFrame, front: pd.DataFrame, summary: Summary) -> Drawing:
     """Median attainment surfaces of error and energy."""
-    if "test_accuracy" not in front or front["test_accuracy"].isna().all():
-        return style.absent("Accuracy is no objective of these searches.")
     sources = [summary.calibrated, *(o.source for o in summary.against)]
     figure, axes = style.new(1, len(sources), height_in=3.4, sharex=True, sharey=True)
     for column, source in enumerate(sources):
@@ -107,7 +105,8 @@ def surfaces(search: pd.DataFrame, front: pd.DataFrame, summary: Summary) -> Dra
             found = front[(front["method"] == method) & (front["source"] == source)]
             surface = attainment.surface(found, 50.0)
             _stairs(panel, surface, color=METHOD_COLOURS[method], label=TITLES[method])
-        _log_ticks(panel, "x")
+        panel.set_xscale("log")
+        style.plain_ticks(panel.xaxis)
         panel.set_title(f"believes: {_title(source)}")
         panel.set_xlabel("calibrated energy of a training (kJ)")
     lowest = 1.0 - float(front["test_accuracy"].max())
@@ -261,8 +260,9 @@ def _promises(axes: Any, front: pd.DataFrame, sources: list[str]) -> None:
     both = picks[["energy_reported_j", "energy_j"]].to_numpy(dtype=np.float64) / 1e3
     span = np.array([both.min(), both.max()])
     axes.plot(span, span, color="black", lw=0.8)
-    for axis in ("x", "y"):
-        _log_ticks(axes, axis)
+    axes.loglog()
+    for axis in (axes.xaxis, axes.yaxis):
+        style.plain_ticks(axis)
     axes.set_xlabel("reported (kJ)")
     axes.set_ylabel("really needed (kJ)")
     axes.set_title("d  what they pick", fontsize=8.5)
@@ -272,17 +272,6 @@ def _promises(axes: Any, front: pd.DataFrame, sources: list[str]) -> None:
 def _stairs(axes: Any, curve: tuple[Array, Array], **more: Any) -> None:
     energy_j, error = curve
     axes.step(energy_j / 1e3, error, where="post", **more)
-
-
-def _log_ticks(axes: Any, axis: str) -> None:
-    """A logarithmic axis with plain numbers."""
-    from matplotlib import ticker
-
-    getattr(axes, f"set_{axis}scale")("log")
-    one = getattr(axes, f"{axis}axis")
-    one.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
-    one.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    one.set_minor_locator(ticker.NullLocator())
 
 
 def _binned(axes: Any, x: Array, y: Array) -> None:

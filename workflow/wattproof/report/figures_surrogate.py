@@ -13,13 +13,13 @@ from wattproof.report.select import floats
 from wattproof.report.style import COLOURS, MAX_VECTOR_POINTS, Drawing, absent, cloud, new, say
 from wattproof.report.text import count, listed
 from wattproof.report.views_surrogate import (
-    LEFT_OUT,
     PREFIXES,
     chosen,
     label,
     stratum_name,
     unit_of,
 )
+from wattproof.surrogate.coverage import LEFT_OUT
 
 FIRST = ("energy_j", "time_s", "accuracy", "inference_j_per_image")
 """Targets that are drawn; others stand in the tables."""

@@ -9,8 +9,6 @@ import pandas as pd
 
 from wattproof.report.style import FigureInfo
 
-INFERENCE = "inference_j_per_image"
-
 
 @dataclass(frozen=True)
 class Published:

@@ -14,9 +14,11 @@ import wattproof
 from wattproof import space as spaces
 from wattproof.benchmark.api import Benchmark
 from wattproof.benchmark.fronts import non_dominated
+from wattproof.dataset import included
 from wattproof.errors import WattproofError
-from wattproof.report.parts import INFERENCE, Published
+from wattproof.report.parts import Published
 from wattproof.report.text import count, listed, percent, whole
+from wattproof.surrogate.targets import INFERENCE
 
 DRAWS = 20_000
 """Configurations of the space whose predictions make the predicted front."""
@@ -43,9 +45,8 @@ def ask(path: Path, seed: int = 0) -> Published:
 
 def _measured(bench: Benchmark) -> pd.DataFrame:
     table = bench.measured()
-    if INFERENCE not in table:
-        means = bench.dataset.groupby("network_key")[INFERENCE].mean()
-        table[INFERENCE] = means.reindex(table["network_key"]).to_numpy()
+    means = bench.dataset[included(bench.dataset)].groupby("network_key")[INFERENCE].mean()
+    table[INFERENCE] = means.reindex(table["network_key"]).to_numpy()
     return _with_fronts(table, "measured")
 
 
@@ -88,9 +89,7 @@ def _with_fronts(table: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 def _facts(bench: Benchmark, path: Path, level: float) -> dict[str, str]:
     data = bench.dataset
-    good = data[data["status"] == "ok"]
-    if "excluded" in good:
-        good = good[good["excluded"].fillna("") == ""]
+    good = data[included(data)]
     space = spaces.get(str(bench.space.name))
     shape = [name for name in getattr(space, "architecture", {}) if name in bench.space]
     training = [name for name in bench.space if name not in shape]

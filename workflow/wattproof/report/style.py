@@ -124,6 +124,15 @@ def new(rows: int, columns: int, height_in: float, **more: Any) -> tuple[Any, ND
     return figure, axes
 
 
+def plain_ticks(axis: Any) -> None:
+    """Ticks of a logarithmic axis (``axes.xaxis``): plain numbers at 1, 2 and 5."""
+    from matplotlib import ticker
+
+    axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(ticker.NullLocator())
+
+
 def say(axes: Any, words: str) -> None:
     """Empty a panel and write in words why it has no data."""
     axes.set_axis_off()

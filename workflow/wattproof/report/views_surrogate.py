@@ -8,11 +8,10 @@ from typing import Any
 import pandas as pd
 
 from wattproof.report.inputs import ReportInputs
-from wattproof.report.text import fixed, known, number, percent, whole
+from wattproof.report.text import UNKNOWN, fixed, known, number, percent, whole
 from wattproof.report.view import Notes, View, or_refused
-
-LEFT_OUT = "left out"
-"""Split of a stratum that neither models nor intervals have seen at all."""
+from wattproof.surrogate.coverage import LEFT_OUT
+from wattproof.surrogate.targets import ALL
 
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
@@ -43,10 +42,8 @@ def stratum_name(stratum: str) -> str:
 
 
 def unit_of(target: str) -> str:
-    """Unit of a target by its name; empty for shares."""
-    if target.endswith("_per_image"):
-        return "J"
-    return {"j": "J", "s": "s", "w": "W"}.get(target.rpartition("_")[2], "")
+    """Unit of a target; empty for shares, and for what is none."""
+    return ALL[target].unit.removeprefix("1") if target in ALL else ""
 
 
 def amount(value: Any, unit: str) -> str:
@@ -78,7 +75,7 @@ def scores(inputs: ReportInputs) -> View:
         texts = {
             "r2": fixed(row["r2"], 4),
             "kendall_tau": fixed(row["kendall_tau"], 3),
-            "kendall_tau_ceiling": _known(row["kendall_tau_ceiling"], fixed, 3),
+            "kendall_tau_ceiling": fixed(row["kendall_tau_ceiling"], 3),
             "mae": amount(row["mae"], unit),
             "mape": percent(row["mape"]),
             "error_floor": floor if known(row["error_floor"]) else "no replicates",
@@ -143,7 +140,7 @@ def families(inputs: ReportInputs) -> View:
                 fixed(row["r2"], 4),
                 error,
                 percent(row["coverage"], 1),
-                _known(row["operations"], whole),
+                whole(row["operations"]),
             )
         )
     return View(
@@ -169,7 +166,7 @@ def coverage(inputs: ReportInputs) -> View:
     shown |= table["verdict"].astype(str).str.startswith("covers less")
     rows = []
     for _, row in table[shown].iterrows():
-        error = percent(2 * row["standard_error"]) if known(row["standard_error"]) else "not known"
+        error = percent(2 * row["standard_error"]) if known(row["standard_error"]) else UNKNOWN
         unit = unit_of(str(row["target"]))
         rows.append(
             (
@@ -180,7 +177,7 @@ def coverage(inputs: ReportInputs) -> View:
                 whole(row["networks"]),
                 f"{percent(row['coverage'])} ± {error}" if known(row["coverage"]) else "refused",
                 amount(row["width"], unit),
-                _known(row["width_ratio"], fixed, 2, otherwise="no replicates"),
+                fixed(row["width_ratio"], 2) if known(row["width_ratio"]) else "no replicates",
                 str(row["verdict"]),
             )
         )
@@ -227,7 +224,7 @@ def growth(inputs: ReportInputs) -> View:
                 whole(most["networks"].iloc[0]),
                 fixed(most["kendall_tau"].mean(), 3),
                 error,
-                " ".join(said) or "not known",
+                " ".join(said) or UNKNOWN,
             )
         )
     return View(
@@ -245,7 +242,3 @@ def growth(inputs: ReportInputs) -> View:
 def _model(row: pd.Series) -> str:
     curve = str(row["curve"] or "")
     return f"{row['model']}, {curve}" if curve and curve != "nan" else str(row["model"])
-
-
-def _known(value: Any, write: Any, *more: Any, otherwise: str = "not known") -> str:
-    return str(write(value, *more)) if known(value) else otherwise

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from wattproof.errors import WattproofError
 from wattproof.search.atlas import Atlas, Config, Floats
+from wattproof.surrogate.targets import ACCURACY, ENERGY, INFERENCE
 
-TRAINING, INFERENCE = "energy_j", "inference_j_per_image"
-OBJECTIVES = ("accuracy", TRAINING, INFERENCE)
+OBJECTIVES = (ACCURACY, ENERGY, INFERENCE)
 """Error (1 − accuracy), and decimal logarithms of the training's energy (J) and of that of one
 image at inference (J): all minimised. Energies matter by their ratios."""
 
@@ -126,8 +126,8 @@ class Arena:
                 "data that it did not search with; fit it to runs that were tested."
             )
         return Worth(
-            costs=self._costs(found, found["test_accuracy"], found[TRAINING].to_numpy()),
-            energy_j=found[TRAINING].to_numpy(dtype=np.float64),
+            costs=self._costs(found, found["test_accuracy"], found[ENERGY].to_numpy()),
+            energy_j=found[ENERGY].to_numpy(dtype=np.float64),
             epochs=found["epoch"].to_numpy(dtype=np.int64),
             inside=found["in_domain"].to_numpy(dtype=bool),
             networks=found["network_key"].astype(str).tolist(),
@@ -152,7 +152,7 @@ class Arena:
         """
         frame = self.atlas.frame(configs).assign(epoch=epochs)
         found = self._source.query_many(frame, seed=seed)
-        true_j = found[TRAINING].to_numpy(dtype=np.float64)
+        true_j = found[ENERGY].to_numpy(dtype=np.float64)
         spent_j, believed = true_j.copy(), np.array(sources)
         for name in sorted(set(sources) - {self.calibrated}):
             rows = believed == name
@@ -165,7 +165,7 @@ class Arena:
 
     def _costs(self, found: pd.DataFrame, accuracy: pd.Series, training_j: Floats) -> Floats:
         columns = {"accuracy": 1.0 - accuracy.to_numpy(dtype=np.float64)}
-        columns[TRAINING] = np.log10(np.asarray(training_j, dtype=np.float64))
+        columns[ENERGY] = np.log10(np.asarray(training_j, dtype=np.float64))
         if INFERENCE in self.objectives:
             if INFERENCE not in found:
                 raise WattproofError(

@@ -83,8 +83,7 @@ class Atlas:
             any(isinstance(value, str) for value in self._axes[name]) for name in self.names
         ]
         self._shape = [name for name in self.names if name in space.architecture]
-        self._keys = list(space.networks)
-        self._points = [space.networks[key][0] for key in self._keys]
+        self._points = [points[0] for points in space.networks.values()]
         self._places = np.array(
             [[self._place(name, point[name]) for name in self._shape] for point in self._points]
         ).reshape(len(self._points), len(self._shape))

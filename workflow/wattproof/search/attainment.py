@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from wattproof.search.atlas import Floats
+from wattproof.search.scoring import front_of
 
 Curve = tuple[Floats, Floats]
 """Energies in joules, rising, and the error attained from there on."""
@@ -31,8 +32,6 @@ def surface(fronts: pd.DataFrame, percent: float) -> Curve:
 
 def staircase(found: Floats) -> Curve:
     """Return the non-dominated ones of n points (n × 2) as a staircase, for a ``post`` step."""
-    import moocore
-
-    keep = found[np.asarray(moocore.is_nondominated(found), dtype=bool)]
+    keep = found[front_of(found)]
     keep = keep[np.argsort(keep[:, 0], kind="stable")]
     return keep[:, 0], keep[:, 1]

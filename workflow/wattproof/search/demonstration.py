@@ -35,7 +35,7 @@ class Settings:
         methods: Names of `METHODS`.
         energy: The calibrated source: it scores, and its joules are the true ones.
         against: Sources that a search may believe in instead.
-        objectives: Some of `OBJECTIVES`, the training's energy among them.
+        objectives: Accuracy, the training's energy, and more of `OBJECTIVES`.
         budget: Nominal energy of a search, in mean trainings of the space.
         seeds: Searches of each method and source.
         reference: Configurations of the reference front.
@@ -66,11 +66,12 @@ class Settings:
                 raise WattproofError(
                     f"Key 'search.methods' names '{name}'.{did_you_mean(name, METHODS)}"
                 )
-        if "energy_j" not in self.objectives or len(self.objectives) < 2:
-            raise WattproofError(
-                f"Key 'search.objectives' is {list(self.objectives)}, but a search at equal energy "
-                "needs energy_j and one more; add it."
-            )
+        for name in ("accuracy", "energy_j"):
+            if name not in self.objectives:
+                raise WattproofError(
+                    f"Key 'search.objectives' is {list(self.objectives)}, but a search at equal "
+                    f"energy is judged by accuracy and energy_j; add {name}."
+                )
 
     def jobs(self, seed: int) -> list[Job]:
         """Searches of one seed: each method, by each source."""

@@ -57,8 +57,6 @@ class Reference:
 
 def reference(arena: Arena, n: int, rng: np.random.Generator) -> Reference:
     """Draw and score `n` configurations and keep the front."""
-    import moocore
-
     costs, configs, networks, energies = [], [], [], []
     total_j, count = 0.0, 0
     for start in range(0, n, BATCH):
@@ -67,13 +65,13 @@ def reference(arena: Arena, n: int, rng: np.random.Generator) -> Reference:
         total_j += float(worth.energy_j[worth.inside].sum())
         count += int(worth.inside.sum())
         inside = np.flatnonzero(worth.inside)
-        best = inside[np.asarray(moocore.is_nondominated(worth.costs[inside]), dtype=bool)]
+        best = inside[front_of(worth.costs[inside])]
         costs.append(worth.costs[best])
         energies.append(worth.energy_j[best])
         configs += [drawn[i] for i in best]
         networks += [worth.networks[i] for i in best]
     every = np.concatenate(costs)
-    keep = np.flatnonzero(np.asarray(moocore.is_nondominated(every), dtype=bool))
+    keep = front_of(every)
     front = every[keep]
     low, high = front.min(axis=0), front.max(axis=0)
     return Reference(
