@@ -183,7 +183,13 @@ def _growth(
     """Learning curve of the surrogate: the chosen models, fitted to parts of the networks."""
     table = learner.table
     parts = growth.parts(table.networks, settings.get("growth", GROWTH_SEEDS), settings["seed"])
-    held = [_predict(learner, chosen, folds, part.train, part.test) for part in parts]
+    seen: dict[bytes, HeldOut] = {}  # all of the networks are the same ones in every order
+    held = []
+    for part in parts:
+        key = part.train.tobytes()  # the test networks are the same for all parts
+        if key not in seen:
+            seen[key] = _predict(learner, chosen, folds, part.train, part.test)
+        held.append(seen[key])
     return growth.rows(parts, held, its_noise, settings["interval"])
 
 

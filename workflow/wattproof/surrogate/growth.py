@@ -95,7 +95,6 @@ def rows(
     held: Sequence[HeldOut],
     noise: Noise,
     level: float,
-    edges: Sequence[float] = (),
 ) -> list[dict[str, Any]]:
     """Score the fits of a learning curve, and extrapolate it by one doubling.
 
@@ -105,7 +104,6 @@ def rows(
             part of the test networks be covered by intervals of the others.
         noise: Noise of the campaign.
         level: Nominal coverage.
-        edges: Strata of the intervals.
 
     Returns:
         Rows of table ``growth``: one for each fit and target, then one for each target with what
@@ -114,7 +112,7 @@ def rows(
     measured = [
         row
         for part, one in zip(all_parts, held, strict=True)
-        for row in _scores(part, one, noise, level, edges)
+        for row in _scores(part, one, noise, level)
     ]
     targets = list(dict.fromkeys(row["target"] for row in measured))
     logs = {} if not held else dict(zip(held[0].cells.targets, held[0].cells.scales, strict=True))
@@ -124,11 +122,9 @@ def rows(
     ]
 
 
-def _scores(
-    part: Part, held: HeldOut, noise: Noise, level: float, edges: Sequence[float]
-) -> list[dict[str, Any]]:
+def _scores(part: Part, held: HeldOut, noise: Noise, level: float) -> list[dict[str, Any]]:
     half = conformal.held_out_half_widths(
-        held, noise.at(held.cells.epoch, held.cells.epochs), level, edges
+        held, noise.at(held.cells.epoch, held.cells.epochs), level
     )
     found = []
     for column, target in enumerate(held.cells.targets):
