@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 
+Key = TypeVar("Key", str, int)
 
-def deal(networks: Iterable[str], wanted: int, seed: int) -> dict[str, int]:
+
+def deal(networks: Iterable[Key], wanted: int, seed: int) -> dict[Key, int]:
     """Deal networks into folds of almost equal size.
 
     A pure function of the *set* of networks: neither the order of the runs nor how often a network

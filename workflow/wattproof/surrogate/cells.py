@@ -144,6 +144,17 @@ def natural(values: Floats, scales: Sequence[str]) -> Floats:
     return found
 
 
+def ends(guess: Floats, half: Floats, scales: Sequence[str]) -> tuple[Floats, Floats]:
+    """Lower and upper ends of intervals in natural units.
+
+    Args:
+        guess: Their centres on the targets' scales; n × M.
+        half: Their half-widths there; n × M.
+        scales: Scale of each target.
+    """
+    return natural(guess - half, scales), natural(guess + half, scales)
+
+
 def listed(values: Floats) -> list[Any]:
     """Return nested lists for JSON; null where unknown (JSON has no NaN)."""
     whole = np.asarray(values, dtype=object)

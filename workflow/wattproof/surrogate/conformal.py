@@ -22,8 +22,8 @@ from wattproof.surrogate.cells import (
     Ints,
     Mask,
     array_of,
+    ends,
     listed,
-    natural,
 )
 from wattproof.surrogate.encoding import Floats
 
@@ -138,7 +138,7 @@ class Intervals:
     ) -> tuple[Floats, Floats]:
         """Lower and upper ends in natural units, each n × M; see `half_width`."""
         half = self.half_width(bins, epochs, noise, spread)
-        return natural(guess - half, self.scales), natural(guess + half, self.scales)
+        return ends(guess, half, self.scales)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads; plain JSON."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wattproof.surrogate import conformal
-from wattproof.surrogate.cells import HeldOut, Mask, natural
+from wattproof.surrogate.cells import HeldOut, Mask, ends
 from wattproof.surrogate.encoding import Floats
 from wattproof.surrogate.noise import Noise
 
@@ -225,9 +225,8 @@ def _row(
         inside.append(residual[known] <= w)
         plain.append(2 * w)
         guess = one.guess[known, column]
-        scale = (first.scales[column],)
-        ends = [natural((guess + sign * w)[:, None], scale)[:, 0] for sign in (-1, 1)]
-        widths.append(ends[1] - ends[0])
+        low, high = ends(guess[:, None], w[:, None], (first.scales[column],))
+        widths.append((high - low)[:, 0])
         network.append(one.cells.network[known])
         ideal.append(noise.at(one.cells.epoch[known], one.cells.epochs[known])[:, column])
     hits, units = np.concatenate(inside).astype(np.float64), np.concatenate(network)

@@ -207,7 +207,5 @@ def _predict(
 
 
 def _frame(rows: list[dict[str, Any]], name: str) -> pd.DataFrame:
-    found: pd.DataFrame = (
-        tables.conform(rows, name) if rows else tables.schema(name).arrow().empty_table()
-    ).to_pandas()
+    found: pd.DataFrame = tables.conform(rows, name).to_pandas()
     return found

@@ -15,7 +15,7 @@ import numpy as np
 from wattproof.surrogate import conformal, scoring
 from wattproof.surrogate.cells import LOG, HeldOut, Ints, Mask
 from wattproof.surrogate.encoding import Floats
-from wattproof.surrogate.noise import REPLICATES, Noise
+from wattproof.surrogate.noise import REPLICATES, Noise, mean_error
 
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Parts of the networks that are not for testing."""
@@ -159,7 +159,7 @@ def expected(target: str, measured: Sequence[dict[str, Any]], log: bool) -> dict
         "networks": 2 * largest,
         "noise": measured[0]["noise"] if measured else None,
     }
-    floor = 0.0 if row["noise"] is None else row["noise"] * float(np.sqrt(2 / np.pi))
+    floor = 0.0 if row["noise"] is None else mean_error(row["noise"])
     found = power_law(networks, errors, floor)
     if isinstance(found, str):
         return row | {"words": f"What more runs would bring cannot be told: {found}."}

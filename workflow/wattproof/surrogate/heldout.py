@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wattproof.surrogate import conformal
-from wattproof.surrogate.cells import HeldOut, natural
+from wattproof.surrogate.cells import HeldOut, ends, natural
 from wattproof.surrogate.noise import Noise
 
 
@@ -36,7 +36,7 @@ def rows(
     cells, scales = held.cells, held.cells.scales
     half = conformal.held_out_half_widths(held, noise.at(cells.epoch, cells.epochs), level, edges)
     measured, predicted = natural(cells.truth, scales), natural(held.guess, scales)
-    low, high = natural(held.guess - half, scales), natural(held.guess + half, scales)
+    low, high = ends(held.guess, half, scales)
     found = []
     for column, target in enumerate(cells.targets):
         known = np.isfinite(cells.truth[:, column]) & np.isfinite(held.guess[:, column])

@@ -177,6 +177,11 @@ def estimate(cells: Cells, held: HeldOut | None = None) -> Noise:
     return Noise(cells.targets, cells.scales, about, by_bin, root, vectors)
 
 
+def mean_error(std: float) -> float:
+    """Mean absolute value of normal noise: what a prediction without any error still misses by."""
+    return float(std * np.sqrt(2 / np.pi))
+
+
 def _deviations(cells: Cells) -> tuple[Ints, Floats, Floats]:
     """Deviations of replicates from their group's mean.
 

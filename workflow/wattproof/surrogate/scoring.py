@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wattproof.dataset import deal
 from wattproof.errors import WattproofError
 from wattproof.surrogate import conformal
-from wattproof.surrogate.cells import HeldOut, natural
+from wattproof.surrogate.cells import HeldOut, Ints, ends, natural
 from wattproof.surrogate.encoding import Floats
-from wattproof.surrogate.noise import REPLICATES, Noise
+from wattproof.surrogate.noise import REPLICATES, Noise, mean_error
 
 CEILING_SEED = 61803
 """Of the noise that is laid on predictions to find the ceiling of a rank agreement."""
@@ -21,7 +21,7 @@ MIN_FOR_RANKS = 5
 """Fewer runs carry no rank agreement worth printing (with 4, chance gives 1.0 in 1 of 24)."""
 
 
-def assign_folds(networks: NDArray[np.int64], wanted: int, seed: int) -> tuple[Any, str]:
+def assign_folds(networks: Ints, wanted: int, seed: int) -> tuple[Ints, str]:
     """Deal the networks into folds; all runs of a network are in the same one.
 
     Args:
@@ -35,20 +35,19 @@ def assign_folds(networks: NDArray[np.int64], wanted: int, seed: int) -> tuple[A
     Raises:
         WattproofError: There are fewer than two networks.
     """
-    keys = np.unique(networks)
-    if len(keys) < 2:
+    keys: list[int] = networks.tolist()
+    distinct = len(set(keys))
+    if distinct < 2:
         raise WattproofError(
-            f"The data set holds {len(keys)} distinct network(s), but held-out scores need at "
+            f"The data set holds {distinct} distinct network(s), but held-out scores need at "
             "least 2; raise 'plan.runs'."
         )
-    folds = min(wanted, len(keys))
-    order = np.random.default_rng(seed).permutation(len(keys))
-    fold_of = np.empty(len(keys), dtype=np.int64)
-    fold_of[order] = np.arange(len(keys)) % folds
+    folds = min(wanted, distinct)
+    fold_of = deal(keys, folds, seed)
     split = f"{folds}-fold cross-validation by network"
     if folds < wanted:
         split += f" (not {wanted}: there are {folds} networks)"
-    return fold_of[np.searchsorted(keys, networks)], split
+    return np.array([fold_of[key] for key in keys], dtype=np.int64), split
 
 
 def rows(
@@ -149,9 +148,9 @@ def at_the_end(held: HeldOut, half: Floats, column: int, level: float) -> dict[s
     width = half[known, column]
     if np.all(np.isfinite(width)):
         centre = held.guess[known, column]
-        low, high = (natural((centre + s * width)[:, None], scale)[:, 0] for s in (-1, 1))
+        low, high = ends(centre[:, None], width[:, None], scale)
         row["coverage"] = float((np.abs(held.residuals[known, column]) <= width).mean())
-        row["width"] = float((high - low).mean())
+        row["width"] = float((high - low)[:, 0].mean())
     else:
         refused.append(
             f"coverage, width: {row['networks']} networks are too few to set a {level:.0%} "
@@ -176,6 +175,5 @@ def _ceilings(held: HeldOut, column: int, std: float | None) -> dict[str, float 
     shaken = truth + std * np.random.default_rng(CEILING_SEED).standard_normal(len(truth))
     return {
         "kendall_tau_ceiling": float(stats.kendalltau(truth, shaken).statistic),
-        # Mean absolute value of normal noise.
-        "error_floor": float(std * np.sqrt(2 / np.pi)),
+        "error_floor": mean_error(std),
     }
