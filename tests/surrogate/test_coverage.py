@@ -133,8 +133,7 @@ def test_rows_fit_their_tables() -> None:
     rows = coverage.measure(held, known_noise(0.01), LEVEL)
     assert tables.conform(rows, "coverage").num_rows == len(rows)
     stored = scoring.rows(
-        *(held[0], known_noise(0.01), LEVEL, "5-fold", "trees", {"energy_j": "line"}),
-        *({"energy_j": 12}, {"energy_j": True}),
+        *(held[0], known_noise(0.01), LEVEL, "5-fold", "trees", "line", 12, True),
     )
     frame = tables.conform(stored, "scores").to_pandas()
     row = frame.iloc[0]
@@ -150,7 +149,7 @@ def test_scores_stand_beside_their_ceilings() -> None:
     level = rng.normal(3, 0.5, 3000)
     cells = made.ends(level + rng.normal(0, 0.05, 3000))
     held = HeldOut(cells, level[:, None], np.zeros((3000, 1)), np.arange(3000) % 5)
-    (row,) = scoring.rows(held, known_noise(0.05), LEVEL, "5-fold", "oracle", {}, {}, {})
+    (row,) = scoring.rows(held, known_noise(0.05), LEVEL, "5-fold", "oracle", "", 0, False)
     assert row["kendall_tau"] == pytest.approx(row["kendall_tau_ceiling"], abs=0.01)
     assert row["mape"] == pytest.approx(row["error_floor"], rel=0.05)
     assert row["coverage"] == pytest.approx(LEVEL, abs=0.02)

@@ -15,6 +15,7 @@ from wattproof.errors import WattproofError
 from wattproof.surrogate import models, scoring
 from wattproof.surrogate.curves import tabulate
 from wattproof.surrogate.learning import Choice, Learner
+from wattproof.surrogate.targets import ALL, GROUPS
 
 TARGETS = (*("accuracy", "test_accuracy", "energy_j", "time_s", "gpu_energy_j", "power_w"),)
 
@@ -64,6 +65,17 @@ def test_scores_compare_models_with_a_baseline(fitted: tuple[surrogate.Fit, Path
     assert (scores["networks"] == 30).all()
 
 
+def test_groups_stand_side_by_side_in_the_order_of_all_targets(
+    campaign: synthetic.Campaign,
+) -> None:
+    groups = [one.group for one in ALL.values()]
+    assert groups == sorted(groups, key=GROUPS.index)
+    learner = Learner(tabulate(campaign.dataset, campaign.curves), {"trees": 1, "seed": 0})
+    assert learner.targets("accuracy") == ("accuracy", "test_accuracy")
+    assert learner.targets("cost") == ("energy_j", "time_s", "gpu_energy_j", "power_w")
+    assert learner.table.targets == TARGETS
+
+
 def test_same_inputs_give_same_bytes(
     campaign: synthetic.Campaign, fitted: tuple[surrogate.Fit, Path], tmp_path: Path
 ) -> None:
@@ -93,7 +105,7 @@ def test_held_out_predictions_know_nothing_of_their_networks(family: str) -> Non
                 cells[folds == 1] *= 0.3
         learner = Learner(table, {"trees": 20, "seed": 0})
         for group, curve in (("accuracy", "pca"), ("cost", "splines")):
-            held, _, _ = learner.held_out(group, Choice(family, curve), folds)
+            held, _ = learner.held_out(group, Choice(family, curve), folds)
             mine = folds[held.cells.run] == 1
             if spoilt:
                 assert np.array_equal(held.guess[mine], before[group].guess[mine], equal_nan=True)

@@ -35,13 +35,11 @@ class Trial:
         choice: What.
         held: Its held-out predictions.
         operations: Counted cost of a query.
-        misfit: What its curves cannot express, on the targets' scales.
     """
 
     choice: Choice
     held: HeldOut
     operations: int
-    misfit: float
 
     @property
     def error(self) -> float:

@@ -15,6 +15,7 @@ from wattproof.surrogate import conformal
 from wattproof.surrogate.cells import HeldOut, Mask, ends
 from wattproof.surrogate.encoding import Floats
 from wattproof.surrogate.noise import Noise
+from wattproof.surrogate.targets import ENERGY
 
 TOLERANCE = 0.02
 """Coverage may be off by so much, or by two standard errors if those are more."""
@@ -42,7 +43,6 @@ def measure(
     noise: Noise,
     level: float,
     edges: Sequence[float] = (),
-    sizes: str = "energy_j",
 ) -> list[dict[str, Any]]:
     """Measure coverage over seeded splits, for all cells and by stratum.
 
@@ -52,7 +52,6 @@ def measure(
         noise: Noise of the campaign.
         level: Nominal coverage.
         edges: Strata of the intervals, see `conformal.learn`.
-        sizes: Target whose predicted value at the end makes the thirds.
 
     Returns:
         Rows of table ``coverage``.
@@ -63,7 +62,7 @@ def measure(
         )
         for one in splits
     ]
-    return of_widths(splits, half, noise, level, sizes)
+    return of_widths(splits, half, noise, level)
 
 
 def of_widths(
@@ -71,7 +70,6 @@ def of_widths(
     half: Sequence[Floats],
     noise: Noise,
     level: float,
-    sizes: str = "energy_j",
 ) -> list[dict[str, Any]]:
     """Measure the coverage of intervals of any origin.
 
@@ -80,7 +78,6 @@ def of_widths(
         half: Half-widths on the targets' scales for each split, C × M; NaN where none was set.
         noise: Noise of the campaign.
         level: Nominal coverage.
-        sizes: Target whose predicted value at the end makes the thirds.
 
     Returns:
         Rows of table ``coverage``.
@@ -90,7 +87,7 @@ def of_widths(
     split = f"{len(splits)} seeded splits {RANDOM}"
     masks: dict[str, list[Mask]] = {}
     for number, one in enumerate(splits):
-        for name, mask in strata(one, sizes):
+        for name, mask in strata(one):
             empty = [np.zeros(len(s.fold), dtype=bool) for s in splits]
             masks.setdefault(name, empty)[number] = mask
     found = [
@@ -108,7 +105,6 @@ def leave_out(
     noise: Noise,
     level: float,
     edges: Sequence[float] = (),
-    sizes: str = "energy_j",
 ) -> list[dict[str, Any]]:
     """Measure coverage in each stratum by models and intervals of the rest alone.
 
@@ -119,7 +115,6 @@ def leave_out(
         noise: Noise of the campaign.
         level: Nominal coverage.
         edges: Strata of the intervals, see `conformal.learn`.
-        sizes: Target whose predicted value at the end makes the thirds.
 
     Returns:
         Rows of table ``coverage`` with split "left out"; none of strata whose rest holds fewer
@@ -127,7 +122,7 @@ def leave_out(
     """
     rows = []
     runs = int(held.cells.run.max(initial=-1)) + 1
-    for name, mask in strata(held, sizes):
+    for name, mask in strata(held):
         if name == ALL or WITHIN in name:
             continue
         test = np.isin(np.arange(runs), held.cells.run[mask])
@@ -165,7 +160,7 @@ def left_out(
     ]
 
 
-def strata(held: HeldOut, sizes: str) -> Iterator[tuple[str, Mask]]:
+def strata(held: HeldOut) -> Iterator[tuple[str, Mask]]:
     """Name and cells of each stratum.
 
     All but "at half of the training" are at the end of trainings, which is what users ask for
@@ -180,8 +175,8 @@ def strata(held: HeldOut, sizes: str) -> Iterator[tuple[str, Mask]]:
             yield f"{length} epochs", final & (cells.epochs == length)
     elif len(lengths) > 1:
         yield from _thirds(cells.epochs.astype(np.float64), final, "lengths of training")
-    if sizes in cells.targets:
-        yield from _thirds(held.guess[:, cells.targets.index(sizes)], final, f"predicted {sizes}")
+    if ENERGY in cells.targets:
+        yield from _thirds(held.guess[:, cells.targets.index(ENERGY)], final, f"predicted {ENERGY}")
     progress = cells.epoch / cells.epochs
     yield f"at a quarter {WITHIN}", _nearest(progress, 0.25)
     yield f"at half {WITHIN}", _nearest(progress, 0.5)

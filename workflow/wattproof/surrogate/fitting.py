@@ -144,16 +144,15 @@ def _scores(
     rows: list[dict[str, Any]] = []
     for best, trials in found.values():
         for one in trials:
-            targets = one.held.cells.targets
             rows += scoring.rows(
                 one.held,
-                _noise_of(its_noise, targets),
+                _noise_of(its_noise, one.held.cells.targets),
                 level,
                 split,
                 one.choice.family,
-                {t: one.choice.curve for t in targets if ALL[t].kind == "curve"},
-                dict.fromkeys(targets, one.operations),
-                dict.fromkeys(targets, one is best),
+                one.choice.curve,
+                one.operations,
+                one is best,
                 edges,
             )
     order = {target: rank for rank, target in enumerate(ALL)}

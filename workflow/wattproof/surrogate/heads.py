@@ -75,11 +75,6 @@ class Heads:
         """Targets that are answered: columns of `evaluate`."""
         return (*self.learned, POWER)
 
-    def columns(self, group: str) -> slice:
-        """Columns of `targets` that belong to a group."""
-        border = len(self.of("accuracy", "curve")) + len(self.of("accuracy", "end"))
-        return slice(0, border) if group == "accuracy" else slice(border, len(self.targets))
-
     @cached_property
     def _table(self) -> Floats:
         """Mean accuracy, functions of accuracy, functions of costs, on the grid."""

@@ -16,7 +16,7 @@ from wattproof.surrogate.curves import RunTable
 from wattproof.surrogate.encoding import Floats
 from wattproof.surrogate.heads import Goals, Heads, goals, settle
 from wattproof.surrogate.models import Fitted, Linear, Scaler
-from wattproof.surrogate.targets import ACCURACY, GROUPS, STRAIGHT
+from wattproof.surrogate.targets import ACCURACY, ALL, GROUPS, STRAIGHT
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,7 @@ class Learner:
 
     def targets(self, group: str) -> tuple[str, ...]:
         """Targets of a group that are answered, in order."""
-        heads = Heads(self.table.learned, shapes.rising("line"), shapes.rising("line"))
-        return heads.targets[heads.columns(group)]
+        return tuple(name for name in self.table.targets if ALL[name].group == group)
 
     def learn(self, group: str, choice: Choice, train: Mask) -> Part:
         """Fit one group to some runs.
@@ -127,7 +126,7 @@ class Learner:
         row = part.heads.rising.at(progress)[1]
         return settle(part.heads.cost_at(members, weights, row, cells.epochs))
 
-    def held_out(self, group: str, choice: Choice, folds: Ints) -> tuple[HeldOut, int, float]:
+    def held_out(self, group: str, choice: Choice, folds: Ints) -> tuple[HeldOut, int]:
         """Predict every run by models that saw no run of its network.
 
         Args:
@@ -136,19 +135,19 @@ class Learner:
             folds: Fold of each run.
 
         Returns:
-            Held-out predictions of the group's targets, counted cost of a query, and misfit of the
-            curves (both the largest of the folds).
+            Held-out predictions of the group's targets, and counted cost of a query (the largest of
+            the folds).
         """
         whole = self.group_cells(group)
         guess, spread = np.full(whole.truth.shape, np.nan), np.zeros(whole.truth.shape)
         fold = folds[whole.run]
-        cost, misfit = 0, 0.0
+        cost = 0
         for one in np.unique(folds):
             part = self.learn(group, choice, folds != one)
             mine = fold == one
             guess[mine], spread[mine] = self.predict(group, part, whole.take(mine))
-            cost, misfit = max(cost, part.operations), max(misfit, part.misfit)
-        return HeldOut(whole, guess, spread, fold), cost, misfit
+            cost = max(cost, part.operations)
+        return HeldOut(whole, guess, spread, fold), cost
 
     def group_cells(self, group: str) -> Cells:
         """Cells with the targets of one group alone."""

@@ -66,7 +66,6 @@ def fit_net(
     seed: int,
     even: bool = False,
     silent: Sequence[int] = (),
-    members: int = MEMBERS,
 ) -> Net:
     """Train an ensemble.
 
@@ -77,7 +76,6 @@ def fit_net(
             curves' coefficients); else each column is divided by its spread.
         silent: Columns that are not learned; the answer there is 0.
         seed: Of first weights and orders.
-        members: Networks B.
     """
     targets = targets.copy()
     targets[:, list(silent)] = 0.0
@@ -89,7 +87,7 @@ def fit_net(
     spread[spread < 1e-12] = 1.0
     wanted = np.where(known, (targets - centre) / spread, 0.0).astype(np.float32)
     rng = np.random.default_rng(seed)
-    weights = _start(rng, members, matrix.shape[1], targets.shape[1])
+    weights = _start(rng, matrix.shape[1], targets.shape[1])
     first = [np.zeros_like(w) for w in weights]
     second = [np.zeros_like(w) for w in weights]
     n = len(matrix)
@@ -99,7 +97,7 @@ def fit_net(
     step, steps = 0, passes * a_pass
     mask = known.astype(np.float32)
     for _ in range(passes):
-        orders = np.stack([rng.permutation(n) for _ in range(members)])
+        orders = np.stack([rng.permutation(n) for _ in range(MEMBERS)])
         for start in range(0, n, batch):
             rows = orders[:, start : start + batch]
             gradients = _gradients(weights, matrix[rows], wanted[rows], mask[rows])
@@ -115,7 +113,7 @@ def fit_net(
     return Net(weights)
 
 
-def _start(rng: np.random.Generator, members: int, inputs: int, outputs: int) -> Weights:
+def _start(rng: np.random.Generator, inputs: int, outputs: int) -> Weights:
     """Random weights; small ones in the last layer."""
     weights: Weights = []
     drawn: NDArray[np.float64]
@@ -124,8 +122,8 @@ def _start(rng: np.random.Generator, members: int, inputs: int, outputs: int) ->
         (HIDDEN, HIDDEN, 1.0),
         (HIDDEN, outputs, 0.1),
     ):
-        drawn = rng.normal(0.0, np.sqrt(gain / fan_in), size=(members, fan_in, fan_out))
-        weights += [drawn.astype(np.float32), np.zeros((members, 1, fan_out), dtype=np.float32)]
+        drawn = rng.normal(0.0, np.sqrt(gain / fan_in), size=(MEMBERS, fan_in, fan_out))
+        weights += [drawn.astype(np.float32), np.zeros((MEMBERS, 1, fan_out), dtype=np.float32)]
     return weights
 
 

@@ -112,38 +112,6 @@ class Predictor:
             epoch: Epochs finished, 1 to `epochs`; n.
             epochs: Length of the training; n.
         """
-        value, low, high, noise, model = self.parts(static, epoch, epochs)
-
-        def named(values: Floats) -> dict[str, Floats]:
-            return {name: values[:, column] for name, column in self._column.items()}
-
-        return Answer(
-            value=named(value),
-            low=named(low),
-            high=named(high),
-            noise=named(noise),
-            model=named(model),
-            novelty=self.novelty(static),
-        )
-
-    def parts(
-        self,
-        static: Floats,
-        epoch: NDArray[np.int64],
-        epochs: NDArray[np.int64],
-        draws: NDArray[np.uint64] | None = None,
-    ) -> Floats:
-        """As `answer`, in one array: what one query after the other is made of.
-
-        Args:
-            static: Encoded configurations, n × k.
-            epoch: Epochs finished, 1 to `epochs`; n.
-            epochs: Length of the training; n.
-            draws: For each configuration a random number: values are then as `noisy` makes them.
-
-        Returns:
-            5 × n × targets: value, low, high, noise, model.
-        """
         moment = self._moment(epoch, epochs)
         accuracy, cost, *weights = self._session.run(
             self._outputs, {"x": static.astype(np.float32)}
@@ -161,9 +129,18 @@ class Predictor:
         np.subtract(guess, half, out=low)
         np.add(guess, half, out=high)
         self._natural(found[:3])
-        if draws is not None:
-            self._shift(guess, draws)
-        return found
+
+        def named(values: Floats) -> dict[str, Floats]:
+            return {name: values[:, column] for name, column in self._column.items()}
+
+        return Answer(
+            value=named(guess),
+            low=named(low),
+            high=named(high),
+            noise=named(noise),
+            model=named(spread),
+            novelty=self.novelty(static),
+        )
 
     def rows(
         self,
@@ -172,7 +149,14 @@ class Predictor:
         epochs: int,
         draws: NDArray[np.uint64] | None = None,
     ) -> list[Row]:
-        """As `parts` of one configuration (n = 1), by plain numbers: one row a target."""
+        """As `answer` of one configuration (1 × k), by plain numbers: one row a target.
+
+        Args:
+            static: The encoded configuration.
+            epoch: Epochs finished, 1 to `epochs`.
+            epochs: Length of the training.
+            draws: One random number (1): values are then as `noisy` makes them.
+        """
         at = self._known.get((epoch, epochs))
         if at is None:
             moment = self._moment(np.array([epoch]), np.array([epochs]))

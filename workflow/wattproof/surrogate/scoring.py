@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from wattproof.surrogate import conformal
 from wattproof.surrogate.cells import HeldOut, Ints, ends, natural
 from wattproof.surrogate.encoding import Floats
 from wattproof.surrogate.noise import REPLICATES, Noise, mean_error
+from wattproof.surrogate.targets import ALL
 
 CEILING_SEED = 61803
 """Of the noise that is laid on predictions to find the ceiling of a rank agreement."""
@@ -56,9 +57,9 @@ def rows(
     level: float,
     split: str,
     family: str,
-    curve: Mapping[str, str],
-    operations: Mapping[str, int],
-    chosen: Mapping[str, bool],
+    curve: str,
+    operations: int,
+    chosen: bool,
     edges: Sequence[float] = (),
 ) -> list[dict[str, Any]]:
     """Score one family of models at the end of the runs.
@@ -69,9 +70,9 @@ def rows(
         level: Nominal coverage.
         split: How the folds were made, in words.
         family: Name of the regressors.
-        curve: Name of the family of curves, by target; empty for targets without one.
-        operations: Counted cost of a query by target.
-        chosen: Whether this is what the artefact holds, by target.
+        curve: Name of the family of curves; targets of kind ``end`` have none.
+        operations: Counted cost of a query.
+        chosen: Whether this is what the artefact holds.
         edges: Strata of the intervals, see `conformal.learn`.
 
     Returns:
@@ -91,14 +92,14 @@ def rows(
             {
                 "target": target,
                 "model": family,
-                "curve": curve.get(target, ""),
+                "curve": curve if ALL[target].kind == "curve" else "",
                 "split": split,
                 **row,
                 "noise": known.std if known.source == REPLICATES else None,
                 "noise_groups": known.groups,
                 **_ceilings(held, column, known.std if known.source == REPLICATES else None),
-                "operations": operations.get(target),
-                "chosen": bool(chosen.get(target, False)),
+                "operations": operations,
+                "chosen": chosen,
                 "refused": "; ".join(refused),
             }
         )

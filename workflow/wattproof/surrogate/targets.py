@@ -117,8 +117,3 @@ COLUMNS: dict[str, str] = {
 def to_scale(target: str, values: Floats) -> Floats:
     """Bring a target to the scale on which its residuals are taken."""
     return values if ALL[target].scale == "unit" else np.log(values)
-
-
-def from_scale(target: str, values: Floats) -> Floats:
-    """Undo `to_scale`; shares are kept between 0 and 1."""
-    return np.clip(values, 0.0, 1.0) if ALL[target].scale == "unit" else np.exp(values)
