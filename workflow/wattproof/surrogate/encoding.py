@@ -114,13 +114,8 @@ class Encoding:
 
     def in_domain(self, columns: Columns) -> NDArray[np.bool_]:
         """Whether every number lies in the trained range and every category was trained."""
-        inside = np.ones(len(columns[EPOCHS]), dtype=bool)
-        for source, (low, high) in self.ranges.items():
-            values = np.asarray(columns[source], dtype=np.float64)
-            inside &= (values >= low) & (values <= high)
-        for source, known in self.categories.items():
-            inside &= np.isin(np.asarray(columns[source], dtype=str), known)
-        return inside
+        sources = (*self.ranges, *self.categories)
+        return np.logical_and.reduce([self.trained(one, columns[one]) for one in sources])
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -137,7 +132,7 @@ class Encoding:
         parts = [_transformed(array, self.features[index]) for index in self.columns(source)]
         return np.stack(parts, axis=1)
 
-    def trained(self, source: str, values: Sequence[Any]) -> NDArray[np.bool_]:
+    def trained(self, source: str, values: Sequence[Any] | NDArray[Any]) -> NDArray[np.bool_]:
         """Whether each value lies in the trained range, or is a trained category."""
         if source in self.categories:
             return np.isin(np.array(values, dtype=str), self.categories[source])

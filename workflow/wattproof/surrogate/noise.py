@@ -101,10 +101,11 @@ class Noise:
         """
         width = len(self.targets)
         # A sum over the last axis, not a matrix product: BLAS rounds one row other than many.
-        smooth = (_normals(draws, width)[:, None, :] * self.root).sum(axis=-1)
+        mixed = _mixed(draws, 2 * width + 2)
+        smooth = (_normals(mixed[:, : 2 * width])[:, None, :] * self.root).sum(axis=-1)
         if not len(self.vectors):
             return np.asarray(smooth)
-        bits = _mixed(draws, 2 * width + 2)[:, -1]
+        bits = mixed[:, -1]
         which = (bits >> np.uint64(1)) % np.uint64(len(self.vectors))
         sign = np.where(bits & np.uint64(1), 1.0, -1.0)
         shifts = sign[:, None] * self.vectors[which.astype(np.int64)] + JITTER * smooth
@@ -287,9 +288,10 @@ def _mixed(draws: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
     return state ^ (state >> np.uint64(31))
 
 
-def _normals(draws: NDArray[np.uint64], count: int) -> Floats:
-    """`count` independent standard normal numbers of each draw (Box and Muller); n × count."""
-    uniform = ((_mixed(draws, 2 * count) >> np.uint64(11)) + np.uint64(1)).astype(np.float64)
+def _normals(mixed: NDArray[np.uint64]) -> Floats:
+    """Half as many standard normal numbers as random ones (Box and Muller); n × count."""
+    count = mixed.shape[1] // 2
+    uniform = ((mixed >> np.uint64(11)) + np.uint64(1)).astype(np.float64)
     uniform *= 2.0**-53
     radius = np.sqrt(-2.0 * np.log(uniform[:, :count]))
     found: Floats = radius * np.cos(2 * np.pi * uniform[:, count:])

@@ -167,9 +167,9 @@ def bending(name: str, cells: Floats, epochs: NDArray[np.int64]) -> Shape:
     functions = _splines(root, 5, ()) if name == "bezier" else _splines(root, 3, (0.3, 0.5, 0.7))
     plain = Shape(name, np.zeros(GRID), functions)
     # The mean curve: what one combination says best of all curves together.
-    every, length = np.nonzero(np.isfinite(cells))[1] + 1, epochs[np.nonzero(np.isfinite(cells))[0]]
-    rows = plain.at(every / length)[1]
-    centre = _solve(rows, cells[np.isfinite(cells)][None, :], np.sqrt(TINY) * len(rows))[0]
+    run, column = np.nonzero(np.isfinite(cells))
+    rows = plain.at((column + 1) / epochs[run])[1]
+    centre = _solve(rows, cells[run, column][None, :], np.sqrt(TINY) * len(rows))[0]
     shape = Shape(name, functions @ centre, functions)
     return shape if name != "pca" else _components(shape, cells, epochs)
 
