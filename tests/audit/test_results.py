@@ -163,15 +163,27 @@ def test_without_points_all_epochs_are_alike(tmp_path: Path) -> None:
         ({"points": "so_farr"}, "'so_farr', which is not among reported.config"),
         ({"costs": {"macs": "params"}}, "macs in space 'nasbench101_4v', but params says"),
         ({"points": "matrix"}, "is no list of points"),
+        ({"surrogate": {"opaque": "op_1"}}, "manifest.yaml: key 'surrogate.opaque'"),
         ({"set": "publishd"}, "benchmark.set is 'publishd'.*published"),
         ({"cell": None}, "either 'parameters' or 'cell'"),
-        ({"space": "nasbench101_4w"}, "no search space.*nasbench101_4v"),
+        (
+            {"space": "nasbench101_4w"},
+            "manifest.yaml: benchmark.space: There is no search space.*nasbench101_4v",
+        ),
         ({"space": "regnet_demo"}, "for spaces of cells"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_words(tmp_path: Path, change, words: str) -> None:
     with pytest.raises(WattproofError, match=words):
         built(write(tmp_path, networks=2, **change))
+
+
+@pytest.mark.parametrize("named", [None, [], ["op_1"]])
+def test_what_models_do_not_read_is_the_manifests_to_say(tmp_path: Path, named) -> None:
+    path = write(tmp_path, networks=2, surrogate={} if named is None else {"opaque": named})
+    prepared = audit.prepare(yaml.safe_load(path.read_text()), path, SCHEMA)
+    usual = sorted(FOUR.architecture)
+    assert prepared.config["surrogate"]["opaque"] == (usual if named is None else named)
 
 
 def test_points_that_do_not_rise_are_refused() -> None:

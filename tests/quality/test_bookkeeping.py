@@ -46,5 +46,12 @@ def test_energy_before_the_first_epoch_is_told_by_budget() -> None:
     assert (row["affected"], row["of"]) == (120, 120)
 
 
+def test_a_column_that_only_looks_like_points_is_left_alone() -> None:
+    rows = with_points(2.0).assign(config_spans="0:1-2;1:3-4")
+    assert bookkeeping.POINTS.fullmatch("0:1-2;1:3-4")
+    (row,) = bookkeeping.before_epochs(rows)
+    assert "column 'points'" in row["evidence"]
+
+
 def test_no_energy_before_the_first_epoch_is_no_finding() -> None:
     assert not list(bookkeeping.before_epochs(with_points(0.0)))

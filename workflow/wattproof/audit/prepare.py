@@ -9,6 +9,7 @@ from typing import Any
 from wattproof import config, ingest
 from wattproof import space as spaces
 from wattproof.config import Config
+from wattproof.errors import WattproofError
 from wattproof.ingest import manifest
 from wattproof.ingest.manifest import Manifest
 
@@ -52,13 +53,20 @@ def prepare(document: dict[str, Any], path: str | Path, schema: dict[str, Any]) 
         "analysis": {**ANALYSIS, **found.analysis},
     }
     made = found.benchmark
-    if made is None:
-        return Audit(found, config.validate(campaign, schema, str(path)), tuple(found.sets))
-    space = spaces.get(made["space"])
-    campaign |= {"space": space.name, "surrogate": made["surrogate"]}
-    if found.licence:
-        campaign["benchmark"] = {"licence": found.licence}
-    complete = config.validate(campaign, schema, str(path))
+    if made is not None:
+        campaign |= _of_benchmark(made, str(path))
+        if found.licence:
+            campaign["benchmark"] = {"licence": found.licence}
+    return Audit(found, config.validate(campaign, schema, str(path)), tuple(found.sets))
+
+
+def _of_benchmark(made: dict[str, Any], file: str) -> dict[str, Any]:
+    """Keys of a campaign that a manifest's ``benchmark`` says."""
+    try:
+        space = spaces.get(made["space"])
+    except WattproofError as error:
+        raise WattproofError(f"{file}: benchmark.space: {error}") from error
+    surrogate = dict(made["surrogate"])
     if space.costs:  # many values of these build the same network: models read its costs instead
-        complete["surrogate"]["opaque"] = sorted(getattr(space, "architecture", ()))
-    return Audit(found, complete, tuple(found.sets))
+        surrogate.setdefault("opaque", sorted(getattr(space, "architecture", ())))
+    return {"space": space.name, "surrogate": surrogate}

@@ -19,7 +19,9 @@ from wattproof import space as spaces
 from wattproof import tables
 from wattproof.dataset import deal
 from wattproof.errors import WattproofError, did_you_mean
+from wattproof.quality.bookkeeping import read_points
 from wattproof.space import Space
+from wattproof.surrogate.encoding import COMPLEXITY
 
 INFERRED = "curve_inferred"
 """Flag of epochs whose energy and time nobody read."""
@@ -37,8 +39,6 @@ ABOUT = (
 
 TOLD = ("device_names_differ", "energy_before_epochs", "factor_not_told")
 """Notes of an audit that belong on a card, too."""
-
-COMPLEXITY = ("macs", "params", "activations")
 
 
 def build(
@@ -165,16 +165,13 @@ class _Runs:
 
 
 def points(text: str, where: str) -> tuple[list[float], list[float]]:
-    """Read ``epoch:energy;epoch:energy``: energy so far after so many epochs, in any unit.
+    """Return epochs and the energy so far after each, from 0 on, see `read_points`.
 
     Raises:
-        WattproofError: It is none.
+        WattproofError: The text is none of points.
     """
     try:
-        pairs = sorted(
-            (float(epoch), float(energy))
-            for epoch, energy in (part.split(":") for part in text.split(";"))
-        )
+        pairs = read_points(text)
     except ValueError as error:
         raise WattproofError(
             f"{where}: '{text}' is no list of points like 0:0.1;1:0.4;36:11.3; correct the file or "

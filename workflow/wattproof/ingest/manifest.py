@@ -272,18 +272,17 @@ def _benchmark(
     """Check the key ``benchmark``: its set is there, and one thing says what the networks are."""
     if asked is None:
         return None
-    found = config.validate(asked, {**BENCHMARK, "type": "object"}, file, "benchmark")
-    if found["set"] not in sets:
+    if asked["set"] not in sets:
         raise WattproofError(
-            f"{file}: benchmark.set is '{found['set']}', but there is no such set."
-            f"{did_you_mean(found['set'], sets)} Correct it."
+            f"{file}: benchmark.set is '{asked['set']}', but there is no such set."
+            f"{did_you_mean(asked['set'], sets)} Correct it."
         )
-    if (found["cell"] is None) == (not found["parameters"]):
+    if (asked["cell"] is None) == (not asked["parameters"]):
         raise WattproofError(
             f"{file}: benchmark needs either 'parameters' or 'cell', to say which network a row is "
             "of; give one of them."
         )
-    return found
+    return asked
 
 
 def _check_keys(path: str | Path) -> None:

@@ -65,6 +65,19 @@ def _difference(part: pd.DataFrame, names: list[str]) -> str:
     )
 
 
+def read_points(text: str) -> list[tuple[float, float]]:
+    """Read ``epoch:energy;epoch:energy``: energy so far after so many epochs, in any unit.
+
+    Returns:
+        Pairs of epoch and energy, sorted.
+
+    Raises:
+        ValueError: It is none.
+    """
+    pairs = (part.split(":") for part in text.split(";"))
+    return sorted((float(epoch), float(energy)) for epoch, energy in pairs)
+
+
 def before_epochs(rows: pd.DataFrame) -> Iterator[Finding]:
     """Energy that a tracker books before the first epoch."""
     first = rows[rows["kind"] == "run"].drop_duplicates("row")
@@ -72,9 +85,12 @@ def before_epochs(rows: pd.DataFrame) -> Iterator[Finding]:
         texts = first[column].dropna().astype(str)
         if len(texts) < MIN_ROWS or not texts.str.fullmatch(POINTS.pattern).all():
             continue
-        pairs = [dict(point.split(":") for point in text.split(";")) for text in texts]
-        start = np.array([float(found.get("0", "nan")) for found in pairs])
-        end = np.array([float(found[max(found, key=int)]) for found in pairs])
+        try:
+            points = [read_points(text) for text in texts]
+        except ValueError:  # it only looks like points
+            continue
+        start = np.array([dict(found).get(0.0, float("nan")) for found in points])
+        end = np.array([found[-1][1] for found in points])
         with np.errstate(divide="ignore", invalid="ignore"):
             share = pd.Series(start / end, index=texts.index)
         budget = first.loc[texts.index, "epochs"].astype("float64")
