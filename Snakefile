@@ -15,6 +15,7 @@ from snakemake.utils import min_version
 
 from wattproof import config as campaign_config
 from wattproof import audit, cluster, ingest, merge, outline, preflight
+from wattproof.dataset import gate
 from wattproof.errors import WattproofError
 
 min_version("9.9")
@@ -45,7 +46,7 @@ try:
         RECORDINGS, TRAININGS, SIMULATED = list(PREPARED.sets), [], False
     elif MERGED:
         CONFIG = campaign_config.validate(config, SCHEMA, CONFIG_FILE)
-        preflight.check_gate(CONFIG, CONFIG_FILE)
+        gate.check(CONFIG["dataset"]["gate"], CONFIG_FILE)
         SITES, TRAININGS = merge.load(CONFIG, CONFIG_FILE)
         RECORDINGS = list(SITES)
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from wattproof import outline, plan, sensing, space
 from wattproof.calibration import transfer
 from wattproof.config import Config, is_offline
-from wattproof.dataset import METER, NODE_ESTIMATORS, gate
+from wattproof.dataset import gate
 from wattproof.errors import WattproofError, did_you_mean
 from wattproof.offline import learning
 from wattproof.sources import meters
@@ -53,7 +53,7 @@ def check(config: Config, file: str, kept: Path | None = None) -> Config:
                 "virtual node loads are simulated; set it to own, or node.kind to real."
             )
     _check_groups(config, file)
-    check_gate(config, file)
+    gate.check(config["dataset"]["gate"], file)
     meter = config["sources"].get("meter")
     if meter is not None:
         meter = meters.complete(meter, file, simulated=node["kind"] == "virtual")
@@ -79,22 +79,6 @@ def check(config: Config, file: str, kept: Path | None = None) -> Config:
     if not outline.is_kept(config, kept):
         _check_draws(config, file)
     return config
-
-
-def check_gate(config: Config, file: str) -> None:
-    """Check that the data set's quality gate names flags, instruments and columns that exist.
-
-    Args:
-        config: A complete campaign.
-        file: Name of the campaign file, for messages.
-
-    Raises:
-        WattproofError: One sentence with file, key and remedy.
-    """
-    try:
-        gate.check(config["dataset"]["gate"], (METER, *NODE_ESTIMATORS))
-    except WattproofError as error:
-        raise WattproofError(f"{file}: {error}") from error
 
 
 def check_machine(config: Config, file: str) -> None:

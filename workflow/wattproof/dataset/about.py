@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wattproof.dataset.gate import MEASURED, included
+from wattproof.dataset.gate import MEASURED, excluded, included
 from wattproof.dataset.lookup import METER
 
 if TYPE_CHECKING:
@@ -122,9 +122,7 @@ def facts(dataset: pd.DataFrame, curves: pd.DataFrame) -> Facts:
     """
     good = dataset[included(dataset)]
     ended = dataset[dataset["status"] == "ok"]
-    out = (
-        ended["excluded"].fillna("") if "excluded" in dataset else ended["status"].map(lambda _: "")
-    )
+    out = excluded(ended)
     groups = _configurations(good)
     return Facts(
         runs=len(dataset),

@@ -6,12 +6,13 @@ otherwise; it only carries the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wattproof.dataset.lookup import METER, NODE_ESTIMATORS
 from wattproof.errors import WattproofError, did_you_mean
 
 if TYPE_CHECKING:
@@ -35,27 +36,31 @@ MEASURED = (
 """Columns that ``dataset.gate.known`` may ask for."""
 
 
-def check(gate: Mapping[str, Any], by: tuple[str, ...]) -> None:
-    """Check what a schema cannot know of a gate.
+def check(asked: Mapping[str, Any], file: str) -> None:
+    """Check what a schema cannot know of a gate: flags, instruments and columns exist.
 
     Args:
-        gate: Keys of `KEYS`.
-        by: What may tell the node's energy.
+        asked: Keys of `KEYS`.
+        file: Name of the campaign file, for messages.
 
     Raises:
-        WattproofError: It names a flag, an instrument or a column that does not exist.
+        WattproofError: One sentence with file, key and remedy.
     """
     from wattproof.quality import FLAGS  # not at the top: users of a benchmark do without it
 
     for key, known, what in (
         ("flags", tuple(FLAGS), "a quality flag"),
-        ("energy_by", by, "an instrument or estimator that may tell the node's energy"),
+        (
+            "energy_by",
+            (METER, *NODE_ESTIMATORS),
+            "an instrument or estimator that may tell the node's energy",
+        ),
         ("known", MEASURED, "a measured column of the data set"),
     ):
-        for name in gate.get(key) or ():
+        for name in asked.get(key) or ():
             if name not in known:
                 raise WattproofError(
-                    f"key 'dataset.gate.{key}' names '{name}', which is not {what}."
+                    f"{file}: key 'dataset.gate.{key}' names '{name}', which is not {what}."
                     f"{did_you_mean(name, known)} Correct it or remove it."
                 )
 
@@ -75,20 +80,21 @@ def barred(gate: Mapping[str, Any]) -> frozenset[str]:
     }
 
 
-def reason(row: Mapping[str, Any], why: str, gate: Mapping[str, Any]) -> str:
+def reason(row: Mapping[str, Any], why: str, gate: Mapping[str, Any], bad: Set[str]) -> str:
     """Say why a run is left out; empty if it is not.
 
     Args:
         row: Row of table ``dataset``.
         why: Reason of a failed run.
         gate: Complete, see `KEYS`.
+        bad: The flags that it bars, see `barred`.
     """
     if row["status"] != "ok":
         return f"it {row['status']}: {why}" if why else f"it {row['status']}"
     found = []
     if gate["settings"] is not None and row["setting"] not in gate["settings"]:
         found.append(f"trained {row['setting']}, not {' or '.join(gate['settings'])}")
-    if flags := sorted(barred(gate) & set(row["flags"])):
+    if flags := sorted(bad & set(row["flags"])):
         found.append(f"flagged {', '.join(flags)}")
     if row["epochs"] < gate["min_epochs"]:
         found.append(f"trained for {row['epochs']} epoch(s), fewer than {gate['min_epochs']}")
@@ -115,16 +121,27 @@ def _doubts(row: Mapping[str, Any], gate: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def excluded(dataset: pd.DataFrame) -> pd.Series[str]:
+    """Say of each run why the gate leaves it out; empty where it does not.
+
+    Args:
+        dataset: Table ``dataset``; older ones, without column ``excluded``, had no gate.
+    """
+    import pandas as pd
+
+    if "excluded" not in dataset:
+        return pd.Series("", index=dataset.index)
+    return dataset["excluded"].fillna("")
+
+
 def included(dataset: pd.DataFrame) -> NDArray[np.bool_]:
     """Tell which runs take part in fits and in the measured table.
 
     Args:
-        dataset: Table ``dataset``; older ones, without column ``excluded``, had no gate.
+        dataset: Table ``dataset``.
 
     Returns:
         A value for each row: it ended well, was trained at all, and passed the gate.
     """
-    good = (dataset["status"] == "ok") & (dataset["epochs"] > 0)
-    if "excluded" in dataset:
-        good &= dataset["excluded"].fillna("") == ""
+    good = (dataset["status"] == "ok") & (dataset["epochs"] > 0) & (excluded(dataset) == "")
     return good.to_numpy(dtype=bool)

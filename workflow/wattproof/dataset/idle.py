@@ -13,7 +13,9 @@ from wattproof.dataset.lookup import (
     SERIES,
     Row,
     gpu_number,
+    own_gpus,
     records,
+    total,
 )
 
 if TYPE_CHECKING:
@@ -56,13 +58,10 @@ class Idle:
             for _, source, channel in self._rests
             if source == NVML and (number := gpu_number(channel)) is not None
         }
-        own = sorted(there if slot is None else there & {slot})
-        found = [
+        return total(
             self._power_w(session, NVML, [f"gpu{number}.{what}" for what in SERIES[NVML]])
-            for number in own
-        ]
-        known = [power_w for power_w in found if power_w is not None]
-        return sum(known) if known and len(known) == len(found) else None
+            for number in own_gpus(there, slot)
+        )
 
     def _power_w(self, session: int, source: str, channels: Sequence[str]) -> float | None:
         """Power by the first channel that was recorded; another session's if this one rested not.

@@ -141,8 +141,9 @@ def _split(frame: pd.DataFrame) -> Any:
 def _judge(found: list[Row], why: Mapping[str, str], settings: Mapping[str, Any]) -> None:
     """Say of each run whether the gate leaves it out, and which fold its network is in."""
     keys = {**gate.KEYS, **settings.get("gate", {})}
+    bad = gate.barred(keys)
     for row in found:
-        row["excluded"] = gate.reason(row, why[row["run_id"]], keys)
+        row["excluded"] = gate.reason(row, why[row["run_id"]], keys, bad)
     networks = [row["network_key"] for row in found if not row["excluded"]]
     dealt = folds.deal(networks, settings.get("folds", FOLDS), settings.get("seed", SEED))
     for row in found:

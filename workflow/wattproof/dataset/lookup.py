@@ -130,11 +130,9 @@ class Lookup:
         the sum.
         """
         there = self.gpu_numbers.get((key[0], source), set())
-        own = sorted(there if slot is None else there & {slot})
-        found = [self._gpu(key, number, source) for number in own]
+        found = [self._gpu(key, number, source) for number in own_gpus(there, slot)]
         flags = sorted({flag for row in found if row is not None for flag in row["flags"]})
-        known = [row["energy_j"] for row in found if row is not None]
-        return (sum(known) if known and len(known) == len(found) else None), flags
+        return total(None if row is None else row["energy_j"] for row in found), flags
 
     def _gpu(self, key: Key, number: int, source: str) -> Row | None:
         """Row of the first series of a GPU that has an energy."""
@@ -182,6 +180,18 @@ def gpu_number(channel: str) -> int | None:
     device, _, _ = channel.partition(".")
     number = device.removeprefix("gpu")
     return int(number) if device != number and number.isdecimal() else None
+
+
+def own_gpus(there: set[int], slot: int | None) -> list[int]:
+    """GPUs of a run among those there are: that of its slot, or all of them without one."""
+    return sorted(there if slot is None else there & {slot})
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """Sum of some values; None where there are none, or one of them is unknown."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return sum(known) if known and len(known) == len(found) else None
 
 
 def _key(row: Row) -> Key:
