@@ -146,7 +146,8 @@ def run_events(
     epochs = len(kept)
     jitter = speed * (1.0 + EPOCH_JITTER * rng.standard_normal((epochs, 2)))
     # How this run differs from others of the same configuration (0 spread: by exactly 1).
-    hotter, slower = np.exp(rng.standard_normal(2) * spreads(parameters)).tolist()
+    spreads = np.array([parameters.runs.power_spread, parameters.runs.inference_spread])
+    hotter, slower = np.exp(rng.standard_normal(2) * spreads).tolist()
     works = {name: work.hotter(hotter) for name, work in works.items()}
 
     log = _Log(gpus)
@@ -198,11 +199,6 @@ def run_events(
     )
     at_ns = _inference(row, network, parameters, at_ns, log, note, (hotter, slower))
     return RunTimeline(marks, log.records(), at_ns, outcome)
-
-
-def spreads(parameters: Parameters) -> NDArray[np.float64]:
-    """Return the spreads between runs: of the GPU's load and of the duration of inference."""
-    return np.array([parameters.runs.power_spread, parameters.runs.inference_spread])
 
 
 def _hotter(load: Load, factor: float) -> Load:

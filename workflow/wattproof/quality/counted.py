@@ -66,15 +66,18 @@ def told(
         return [], float("nan")
     best = min(off, key=lambda part: part.high - part.low)
     which = found.parts.index(best)
-    left_w = total - best.times * parts.sum(axis=1)
+    left, share = "", float("nan")
+    # A part that counts once is in no factor, so nothing can be taken off all of them.
+    if len(off) == len(clear):
+        left_w = total - best.times * parts.sum(axis=1)
+        share = float(np.median(left_w / total))
+        left = _left(best, left_w, share)
     sentences = [
         _counted(key[1], labels, found),
         _repeats(labels[which], which, table),
         _known(best),
-        # A part that counts once is in no factor, so nothing can be taken off all of them.
-        _left(best, left_w, total) if len(off) == len(clear) else "",
+        left,
     ]
-    share = float(np.median(left_w / total)) if len(off) == len(clear) else float("nan")
     row = finding(
         recording,
         "constant_factor",
@@ -173,11 +176,10 @@ def _known(best: Count) -> str:
     return "No known PUE fits."
 
 
-def _left(best: Count, left_w: np.ndarray, total_w: np.ndarray) -> str:
-    low, middle, high = np.quantile(left_w, [0.25, 0.5, 0.75])
-    share = float(np.median(left_w / total_w))
+def _left(best: Count, left_w: np.ndarray, share: float) -> str:
     if abs(share) < SUM_OFF:
         return f"{best.times:.2f} times all parts is the whole total."
+    low, middle, high = np.quantile(left_w, [0.25, 0.5, 0.75])
     return (
         f"Beside {best.times:.2f} times all parts, {middle:.0f} W ({low:.0f} to {high:.0f} W in "
         f"half of the rows), {share:.0%} of the total, are in it: further devices, or what the "
