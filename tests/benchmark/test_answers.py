@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import surrogate_campaign as synthetic
 from published_artefact import make_artefact
+from said import sentence
 
 import wattproof
 from wattproof import space
@@ -23,7 +23,6 @@ from wattproof.benchmark.units import (
     to_kwh,
     to_wh,
 )
-from wattproof.errors import WattproofError
 
 IDLE_W = 42.0
 SMI_SHARE = 0.7
@@ -43,13 +42,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rich(folder: Path) -> Benchmark:
     return wattproof.load(folder)
-
-
-def sentence(call: Any, *args: Any, **kwargs: Any) -> str:
-    with pytest.raises(WattproofError) as caught:
-        call(*args, **kwargs)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_intervals_hold_their_value_and_say_what_they_are_made_of(rich: Benchmark) -> None:

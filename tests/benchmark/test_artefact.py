@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import surrogate_campaign as synthetic
 from published_artefact import make_artefact, publish_again
+from said import files, sentence
 
 import wattproof
 from wattproof import tables
@@ -19,15 +20,8 @@ from wattproof.errors import WattproofError
 from wattproof.surrogate import layout
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
 def refused(folder: Path) -> str:
-    with pytest.raises(WattproofError) as caught:
-        wattproof.load(folder)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return sentence(wattproof.load, folder)
 
 
 @pytest.fixture

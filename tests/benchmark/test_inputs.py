@@ -11,11 +11,11 @@ import pytest
 from ConfigSpace import Categorical, ConfigurationSpace, Constant, Float, Integer
 from hypothesis import given
 from hypothesis import strategies as st
+from said import sentence
 
 from wattproof import space
 from wattproof.benchmark.domain import Axis, Domain, check_epochs
 from wattproof.benchmark.inputs import Reader
-from wattproof.errors import WattproofError
 from wattproof.space.quick import Realiser
 from wattproof.surrogate.encoding import COMPLEXITY, Encoding, learn
 
@@ -105,13 +105,6 @@ def test_numbers_of_any_type_are_the_same_number(reader: Reader, kind: type) -> 
     assert np.array_equal(reader.draws(found, 1), reader.draws(expected, 1))
     one = {k: kind(v) if k in whole and kind is not object else v for k, v in CONFIGS[0].items()}
     assert reader.one(one).static.tobytes() == expected.static[0].tobytes()
-
-
-def sentence(call: Any, *args: Any) -> str:
-    with pytest.raises(WattproofError) as caught:
-        call(*args)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 WRONG = (

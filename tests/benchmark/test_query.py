@@ -17,11 +17,11 @@ import surrogate_campaign as synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 from published_artefact import make_artefact
+from said import sentence
 
 import wattproof
 from wattproof import space
 from wattproof.benchmark.api import Benchmark
-from wattproof.errors import WattproofError
 
 TARGETS = ("accuracy", "energy_j", "time_s", "power_w")
 
@@ -146,14 +146,6 @@ def test_numbers_may_come_as_any_number_type(bench: Benchmark) -> None:
     as_numpy = {k: v if isinstance(v, str) else np.float64(v) for k, v in config.items()}
     assert bench.query(as_float, seed=1) == bench.query(config, seed=1)
     assert bench.query(as_numpy, seed=1) == bench.query(config, seed=1)
-
-
-def sentence(call: object, *args: object, **kwargs: object) -> str:
-    with pytest.raises(WattproofError) as caught:
-        call(*args, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def test_mistakes_are_one_sentence(bench: Benchmark) -> None:
