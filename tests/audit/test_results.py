@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import yaml
 
 import wattproof
-from wattproof import audit, config, ingest, space, surrogate, tables
+from wattproof import audit, cli, config, ingest, space, surrogate, tables
 from wattproof.audit import results
 from wattproof.audit.budgets import score_budgets
 from wattproof.benchmark import publish
@@ -242,11 +244,12 @@ def benchmark(published, tmp_path_factory):
         notes=results.notes(folder / "findings.parquet"),
         out_dir=folder / "benchmark",
     )
-    return wattproof.load(folder / "benchmark"), dataset, fitted
+    path = folder / "benchmark"
+    return wattproof.load(path), dataset, fitted, path
 
 
 def test_isomorphic_cells_are_answered_alike(benchmark) -> None:
-    bench, _, _ = benchmark
+    bench, *_ = benchmark
     twice = [points for points in FOUR.networks.values() if len(points) > 3][:6]
     assert len(twice) == 6
     for points in twice:
@@ -255,7 +258,7 @@ def test_isomorphic_cells_are_answered_alike(benchmark) -> None:
 
 
 def test_accuracy_before_the_end_is_unknown_and_energy_rises(benchmark) -> None:
-    bench, _, _ = benchmark
+    bench, *_ = benchmark
     config = {**FOUR.networks[next(iter(FOUR.networks))][0], "epochs": 12}
     early = bench.query(config, epoch=5)
     assert np.isnan(early.accuracy.value)
@@ -270,8 +273,30 @@ def test_accuracy_before_the_end_is_unknown_and_energy_rises(benchmark) -> None:
     assert np.isfinite(bench.query(config).accuracy.value)
 
 
+def test_what_is_unknown_is_so_for_every_energy_and_null_in_json(
+    benchmark,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bench, _, _, folder = benchmark
+    asked = {**FOUR.networks[next(iter(FOUR.networks))][0], "epochs": 12}
+    assert len(bench.energies) > 1
+    for energy in bench.energies:
+        early = wattproof.load(folder, energy=energy).query(asked, epoch=5)
+        assert np.isnan(early.accuracy.value), energy
+    words = [f"{name}={value}" for name, value in asked.items()]
+    monkeypatch.setattr(
+        "sys.argv", ["wattproof", "query", str(folder), *words, "--epoch", "5", "--json"]
+    )
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found["accuracy"]["value"] is None
+    assert found["energy_j"]["value"] > 0
+
+
 def test_card_says_whose_figures_they_are_and_what_was_found(benchmark) -> None:
-    bench, _, _ = benchmark
+    bench, *_ = benchmark
     assert bench.licence == "MIT"
     assert "reported by tracker" in bench.card
     assert "Nothing was measured by wattproof" in bench.card
@@ -281,7 +306,7 @@ def test_card_says_whose_figures_they_are_and_what_was_found(benchmark) -> None:
 
 
 def test_scores_within_a_training_length(benchmark) -> None:
-    _, dataset, fitted = benchmark
+    _, dataset, fitted, _ = benchmark
     found = score_budgets(dataset, fitted.held_out).set_index(["target", "epochs"])
     assert set(found.index.get_level_values("epochs")) == set(EPOCHS)
     energy = found.loc[("energy_j", 12)]

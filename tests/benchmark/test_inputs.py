@@ -142,6 +142,7 @@ def test_wrong_columns_of_numbers(reader: Reader) -> None:
 
 def test_wrong_keys(reader: Reader) -> None:
     good = CONFIGS[0]
+    assert "a pandas frame with one a row, not list" in sentence(reader.many, [good])
     less = {key: value for key, value in good.items() if key != "lr"}
     assert "lacks 'lr'; add it, one of 0.001, " in sentence(reader.one, less)
     assert "Did you mean 'depth'?" in sentence(reader.one, less | {"dept": 7})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,9 +22,6 @@ from wattproof.benchmark.api import Benchmark
 from wattproof.errors import WattproofError
 
 Config = dict[str, Any]
-
-POOL = 5_000
-"""Shapes that a point may be moved to, in a space that does not enumerate its networks."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class Points:
                 self.constants[name] = axis.values[0]
             else:
                 self.axes[name] = axis
-        self._space = spaces.get(str(bench.space.name))
+        self._space: Any = spaces.get(str(bench.space.name))  # all of them list their networks
 
     def plain(self, config: Mapping[str, Any]) -> Config:
         """Return a configuration with the space's own values, constants added.
@@ -96,7 +93,7 @@ class Points:
 
     def valid(self, config: Mapping[str, Any]) -> bool:
         """Whether a configuration builds an allowed network."""
-        return self._space.valid(config)
+        return bool(self._space.valid(config))
 
     def inside(self, config: Mapping[str, Any]) -> bool:
         """Whether a configuration has a value of the space for each parameter, and no other key."""
@@ -123,8 +120,7 @@ class Points:
             return config
         own = np.array([self._coordinate(name, config[name]) for name in self._shape])
         distances = ((self._coordinates - own) ** 2).sum(axis=1)
-        first = int(np.argmin(distances))
-        for index in (first, *np.argsort(distances, kind="stable").tolist()):
+        for index in _nearest_first(distances):
             shape = self._pool[index]
             moved = config | {name: shape[name] for name in self._shape}
             if self.valid(moved):
@@ -136,20 +132,13 @@ class Points:
 
     @cached_property
     def _shape(self) -> list[str]:
-        """Parameters that shape the network; all of them where the space does not tell."""
-        shape = getattr(self._space, "architecture", self.axes)
-        return [name for name in self.axes if name in shape]
+        """Parameters that shape the network."""
+        return [name for name in self.axes if name in self._space.architecture]
 
     @cached_property
     def _pool(self) -> list[Config]:
-        """Shapes that a point may be moved to: all that the space enumerates, or a draw."""
-        networks = getattr(self._space, "networks", None)
-        if networks is not None:
-            return [point for points in networks.values() for point in points]
-        try:
-            return self._space.sample(POOL, seed=0)
-        except WattproofError:  # a smaller space: all it has
-            return self._space.sample(self._space.count().configurations, seed=0)
+        """Shapes that a point may be moved to: all that the space enumerates."""
+        return [point for points in self._space.networks.values() for point in points]
 
     @cached_property
     def _coordinates(self) -> NDArray[np.float64]:
@@ -160,6 +149,12 @@ class Points:
     def _coordinate(self, name: str, value: Any) -> float:
         axis = self.axes[name]
         return (axis.position(value) or 0) / (len(axis.values) - 1)
+
+
+def _nearest_first(distances: NDArray[np.float64]) -> Iterator[int]:
+    """Places by distance; sorts only for who asks for a second one."""
+    yield int(np.argmin(distances))
+    yield from np.argsort(distances, kind="stable")[1:].tolist()
 
 
 def own_space(bench: Benchmark) -> ConfigSpace.ConfigurationSpace:

@@ -194,10 +194,6 @@ class Benchmark:
         inputs = self._reader.one(config)
         wanted = domain.check_epoch(epoch, int(inputs.epochs[0]))
         rows, inside = self._single(inputs, wanted, domain.check_seed(seed))
-        if self._idle_w is not None:
-            watts = self._idle_w
-            value, low, high, noise, model = rows[TIME]
-            rows[IDLE] = (value * watts, low * watts, high * watts, noise, model)
         origin = self._source.provenance(inputs, seed)
         about = (origin, self.energy_scope, self._source.level, self.simulated)
         return result_of(rows, wanted, inputs.networks[0], inside, about)
@@ -325,13 +321,20 @@ class Benchmark:
 
     def _single(self, inputs: Inputs, wanted: int, seed: int | None) -> tuple[dict[str, Row], bool]:
         """Answer one configuration after its wanted epoch: rows by target, and whether inside."""
-        draws = None if seed is None else self._reader.draws(inputs, seed)
         if isinstance(self._source, sources.Surrogate) and self._view.target == ENERGY:
-            return self._source.one(inputs, wanted, draws)
-        found = self._source.answer(inputs, np.array([wanted]), draws, seed)
-        rows, novelty = sources.single(energies.seen(found, self._view))
-        known = {name: row for name, row in rows.items() if row[0] == row[0]}  # not NaN
-        return known, bool(self._source.inside(inputs, novelty)[0])
+            # The usual question, in plain numbers.
+            draws = None if seed is None else self._reader.draws(inputs, seed)
+            rows, inside = self._source.one(inputs, wanted, draws)
+            if self._idle_w is not None:
+                watts = self._idle_w
+                value, low, high, noise, model = rows[TIME]
+                rows[IDLE] = (value * watts, low * watts, high * watts, noise, model)
+            return rows, inside
+        rows, novelty = sources.single(self._answer(inputs, np.array([wanted]), seed))
+        if not isinstance(self._source, sources.Surrogate):
+            # What was not measured is not there; what models do not know yet is NaN.
+            rows = {name: row for name, row in rows.items() if row[0] == row[0]}
+        return rows, bool(self._source.inside(inputs, novelty)[0])
 
     def _answer(self, inputs: Inputs, wanted: NDArray[np.int64], seed: int | None) -> Answer:
         """Answer n configurations, each after its wanted epoch."""

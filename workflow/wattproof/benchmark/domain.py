@@ -118,6 +118,11 @@ class Domain:
         Raises:
             WattproofError: As `places`.
         """
+        if not hasattr(frame, "columns"):
+            raise WattproofError(
+                "Many configurations are a pandas frame with one a row, not "
+                f"{type(frame).__name__}; make one with pandas.DataFrame(...)."
+            )
         names = [str(name) for name in frame.columns if name != "epoch"]
         self._check_keys(names, "The frame")
         found = {}

@@ -21,11 +21,7 @@ from wattproof.units import J_PER_KWH, S_PER_H
 CARD_VERSION = 1
 """Raised when a key of ``card.json`` changes its meaning."""
 
-SCOPES = {
-    "node": "the whole node",
-    "gpu": "the GPU alone",
-    "smi": "the GPU alone, by nvidia-smi",
-}
+SCOPES = {"node": "the whole node", "gpu": "the GPU alone"}
 
 PROVENANCE = {
     "gpu_energy_j": "the run's own GPUs by NVML: its energy counter, else the integral of power",
@@ -128,7 +124,7 @@ def _energy(product: Product, good: pd.DataFrame, data: Facts) -> dict[str, Any]
     return {
         "unit": "J",
         "scope": scope,
-        "scope_in_words": SCOPES.get(scope, scope),
+        "scope_in_words": SCOPES[scope],
         "provenance": {
             "energy_j": _told_by(data) if scope == "node" else PROVENANCE["gpu_energy_j"],
             **{k: v for k, v in PROVENANCE.items() if k in product.about["targets"]},
@@ -203,8 +199,6 @@ def _growth(growth: pd.DataFrame | None) -> dict[str, Any]:
 
 def families(about: Mapping[str, Any]) -> dict[str, str]:
     """Return the model family of each target that was fitted."""
-    if "families" in about:
-        return dict(about["families"])
     return {str(target): str(model["family"]) for target, model in about["models"].items()}
 
 

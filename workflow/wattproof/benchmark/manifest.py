@@ -141,16 +141,13 @@ def _manifest(found: Contents, not_one: str) -> dict[str, Any]:
     lacking = [key for key in KEYS if key not in manifest]
     if lacking:
         raise WattproofError(f"{place} does not say '{lacking[0]}'; {AGAIN}.")
-    if not isinstance(manifest["files"], dict) or not all(map(_is_entry, _values(manifest))):
+    listed = manifest["files"]
+    if not isinstance(listed, dict) or not all(map(_is_entry, listed.values())):
         raise WattproofError(f"{place} does not say size and checksum of each file; {AGAIN}.")
-    missing = [name for name in REQUIRED if name not in manifest["files"]]
+    missing = [name for name in REQUIRED if name not in listed]
     if missing:
         raise WattproofError(f"{place} does not list {', '.join(missing)}; {AGAIN}.")
     return manifest
-
-
-def _values(manifest: Mapping[str, Any]) -> list[Any]:
-    return list(manifest["files"].values())
 
 
 def _is_entry(about: Any) -> bool:

@@ -56,7 +56,12 @@ def query(
         config[key] = parse_value(value)
     result = bench.query(config, epoch=epoch, seed=seed)
     if as_json:
-        say(json.dumps({"config": config, "seed": seed, **asdict(result)}, indent=1))
+        found = {"config": config, "seed": seed, **asdict(result)}
+        for value in found.values():
+            # JSON has no NaN: what is unknown before the end of the training is null.
+            if isinstance(value, dict) and value.get("value") != value.get("value"):
+                value["value"] = None
+        say(json.dumps(found, indent=1, allow_nan=False))
         return
     say(json.dumps(config))
     say(str(result))
